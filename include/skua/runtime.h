@@ -1,0 +1,134 @@
+/*
+ * skua/runtime.h - the runtime: its configuration, its life, and the way in from ordinary threads.
+ *
+ * A runtime is a set of worker threads, an IO driver thread and a pool of threads for calls that
+ * block. A process may have several; they share nothing.
+ *
+ *     skua_config config;
+ *     skua_config_init(&config);
+ *     rc = skua_runtime_new(&config, &rt);
+ *     if (rc < 0)
+ *             fprintf(stderr, "%s\n", config.message);
+ *     ...
+ *     skua_runtime_free(rt);
+ */
+#ifndef SKUA_RUNTIME_H
+#define SKUA_RUNTIME_H
+
+#include "future.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/*
+ * The knobs. Each has a field in skua_config and an environment variable, and takes its value from
+ * the default, then the field, then the environment: the operator has the last word, unless the
+ * program pins the knob (skua_config.pinned). docs/configuration.md has the table.
+ */
+enum {
+	SKUA_KNOB_WORKERS = 1u << 0,               /* SKUA_WORKERS */
+	SKUA_KNOB_CPUS = 1u << 1,                  /* SKUA_CPUS */
+	SKUA_KNOB_IO_THREADS = 1u << 2,            /* SKUA_IO_THREADS */
+	SKUA_KNOB_IO_BACKEND = 1u << 3,            /* SKUA_IO_BACKEND */
+	SKUA_KNOB_MAX_BLOCKING = 1u << 4,          /* SKUA_MAX_BLOCKING */
+	SKUA_KNOB_BLOCKING_KEEPALIVE_MS = 1u << 5, /* SKUA_BLOCKING_KEEPALIVE_MS */
+	SKUA_KNOB_BUDGET = 1u << 6,                /* SKUA_BUDGET */
+	SKUA_KNOB_SPIN_US = 1u << 7,               /* SKUA_SPIN_US */
+	SKUA_KNOB_SHUTDOWN_MS = 1u << 8,           /* SKUA_SHUTDOWN_MS */
+	SKUA_KNOB_LOG = 1u << 9,                   /* SKUA_LOG */
+};
+
+enum { SKUA_IO_BACKEND_AUTO = 0, SKUA_IO_BACKEND_EPOLL = 1, SKUA_IO_BACKEND_UV = 2 };
+
+enum { SKUA_LOG_OFF = 0, SKUA_LOG_ERROR = 1, SKUA_LOG_WARN = 2, SKUA_LOG_INFO = 3 };
+
+typedef struct skua_config {
+	size_t struct_size; /* set by skua_config_init */
+	uint32_t pinned;    /* SKUA_KNOB_* bits that the environment must not change */
+
+	uint32_t workers;               /* 1 to 512; 0 = auto: the CPUs this process may use */
+	const char *cpus;               /* such as "0-3,6"; worker i runs on the i-th; NULL = any */
+	uint32_t io_threads;            /* driver threads, 1 to 64; descriptors are spread over them */
+	uint32_t io_backend;            /* SKUA_IO_BACKEND_* */
+	uint32_t max_blocking;          /* threads for blocking calls, 1 to 10000 */
+	uint32_t blocking_keepalive_ms; /* how long an idle one of these lives */
+	uint32_t budget;                /* operations in one poll before a task gives way, 1 to 65536 */
+	uint32_t spin_us;               /* how long a worker looks for work before it sleeps, 0 to
+	                                   10000 */
+	uint32_t shutdown_ms;           /* how long skua_runtime_free lets tasks end by themselves */
+	uint32_t log;                   /* SKUA_LOG_*: what is written to standard error */
+
+	char message[256]; /* out: what was wrong, as a sentence, when a call returned an error */
+} skua_config;
+
+/* Fills in the defaults. Must come before any field is set. Any thread; never blocks. */
+SKUA_API void skua_config_init(skua_config *config);
+
+/*
+ * Applies the environment and checks every knob. skua_runtime_new does this by itself on a copy;
+ * call it to see the outcome. Returns 0; -EINVAL if config is NULL, was not initialised or holds a
+ * value that is not accepted: config->message then names the variable or the field, the value, and
+ * what is accepted. Any thread, but getenv's usual caveat holds; never blocks.
+ */
+SKUA_API SKUA_MUST_USE int skua_config_resolve(skua_config *config);
+
+/*
+ * Writes a table of every knob, its value and where the value came from (default, program,
+ * environment), of an initialised config as skua_config_resolve would make it.
+ * Like snprintf: returns the length of the whole text, at most size - 1 of which are stored; or
+ * -EINVAL as skua_config_resolve. Any thread; never blocks.
+ */
+SKUA_API SKUA_MUST_USE int skua_config_describe(const skua_config *config, char *text, size_t size);
+
+/*
+ * Starts a runtime: its workers and its driver run when this returns. `config` is read, except for
+ * `message`. Returns 0 and stores the runtime; otherwise nothing is left running: -EINVAL (see
+ * skua_config_resolve; also if config or runtime is NULL), -ENOMEM, -EAGAIN (no more threads),
+ * -EMFILE or -ENFILE (no more descriptors). Any thread that is not a worker; blocks for as long as
+ * threads take to start.
+ */
+SKUA_API SKUA_MUST_USE int skua_runtime_new(skua_config *config, skua_runtime **runtime);
+
+/*
+ * Ends a runtime: no new tasks; every task is cancelled and gets `shutdown_ms` to end; tasks that
+ * have not are named on standard error and dropped; running blocking calls are waited for; every
+ * thread is joined; sockets that are still open are closed. Handles of tasks may outlive it, those
+ * of sockets, listeners and timers may not. NULL is allowed.
+ *
+ * Returns 0; -ETIMEDOUT if tasks had to be dropped (the runtime is gone all the same); -EDEADLK
+ * from a worker or a blocking job of this runtime, and nothing happened. One thread; blocks. A
+ * poll or a blocking call that never returns makes it wait for ever: threads cannot be ended.
+ */
+SKUA_API int skua_runtime_free(skua_runtime *runtime);
+
+/*
+ * Runs a future to its end and returns its result. The future stays where it is, and is polled on
+ * a worker while the calling thread waits. Returns the result; -EDEADLK from a worker, -ENOMEM,
+ * -ESHUTDOWN, -EINVAL if an argument is NULL, in which cases it was never polled. Any thread but a
+ * worker; blocks.
+ */
+SKUA_API SKUA_MUST_USE skua_poll skua_block_on(skua_runtime *runtime, skua_future *future);
+
+/* What a runtime has done so far; all are sums over its workers or drivers. */
+typedef struct skua_stats {
+	uint64_t workers;      /* how many there are */
+	uint64_t spawned;      /* tasks and blocking jobs */
+	uint64_t completed;    /* of these */
+	uint64_t polls;        /* polls of tasks */
+	uint64_t stolen;       /* tasks that another worker took */
+	uint64_t parks;        /* times that a worker went to sleep */
+	uint64_t wakes;        /* times that a worker was woken by another thread */
+	uint64_t io_batches;   /* times that a driver came back from its wait with events */
+	uint64_t io_events;    /* events in them */
+	uint64_t blocking_threads; /* that exist now */
+} skua_stats;
+
+/* Takes the counters, each exact, together only roughly of one moment. Any thread; never blocks. */
+SKUA_API void skua_runtime_stats(const skua_runtime *runtime, skua_stats *stats);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif /* SKUA_RUNTIME_H */

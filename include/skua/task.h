@@ -1,0 +1,90 @@
+/*
+ * skua/task.h - tasks: spawned futures that the workers run.
+ *
+ * A task lives in one block of memory: its header, the future by value, and the place where its
+ * result waits. A handle (skua_task *) is needed only to join or to cancel; it is ended by exactly
+ * one of skua_join, skua_task_wait and skua_detach, each of which sets it to NULL.
+ */
+#ifndef SKUA_TASK_H
+#define SKUA_TASK_H
+
+#include "future.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/*
+ * Makes a task of a future: copies future->ops->size bytes from `future`, which must not have been
+ * polled, and has a worker poll the copy. On success the task owns what the future owned, and ends
+ * by its own poll function: it is polled at least once, also when it is cancelled before that.
+ *
+ * `task` takes the handle; NULL detaches the task at once.
+ *
+ * Returns 0; -ENOMEM or -ESHUTDOWN, and the caller still owns the future; -EINVAL if an argument is
+ * NULL or the size is less than a skua_future's. Any thread; never blocks.
+ */
+SKUA_API SKUA_MUST_USE int skua_spawn(skua_runtime *runtime, const skua_future *future,
+				      skua_task **task);
+
+/*
+ * Awaits the end of a task, and gives its result. When ready, the handle is gone and *task is NULL.
+ * A cancelled wait (-ECANCELED, -ETIMEDOUT) keeps the handle, and *task is not NULL.
+ *
+ * Ready with the task's own result; -EINVAL if task or *task is NULL (joined before); -EBUSY if
+ * another task already awaits this one; -EDEADLK if a task awaits itself. From a poll.
+ */
+SKUA_API SKUA_MUST_USE skua_poll skua_join(skua_cx *cx, skua_task **task);
+
+/*
+ * skua_join for threads that are not workers: blocks until the task has ended. Returns the task's
+ * result; -EDEADLK on a worker, -EINVAL if task or *task is NULL, -EBUSY if a task awaits it,
+ * -ENOMEM: then the handle is kept. Any thread but a worker; blocks.
+ */
+SKUA_API SKUA_MUST_USE skua_poll skua_task_wait(skua_task **task);
+
+/* Gives the handle up; the task goes on. *task becomes NULL; NULL is allowed. Any thread; never
+ * blocks. */
+SKUA_API void skua_detach(skua_task **task);
+
+/*
+ * Asks a task to stop: its next await, or the one it is in, returns -ECANCELED, once; what it does
+ * then is up to the task, which may await again to clean up. For a blocking job: one that has not
+ * started never will.
+ *
+ * Returns 0, also if it was asked before; -ESRCH if the task has already ended; -EINVAL if task is
+ * NULL. Any thread that holds the handle; never blocks.
+ */
+SKUA_API int skua_cancel(skua_task *task);
+
+/* Whether the task has ended, so that joining it is ready at once. Any thread; never blocks. */
+SKUA_API int skua_task_finished(const skua_task *task);
+
+/* The name of the task's kind (skua_future_ops.name). Any thread; never blocks. */
+SKUA_API const char *skua_task_name(const skua_task *task);
+
+/*
+ * Lets every other ready task of this worker run first. Ready with 0 when its turn has come again;
+ * -ECANCELED. Under a foreign executor it is ready at once. From a poll.
+ */
+SKUA_API SKUA_MUST_USE skua_poll skua_yield(skua_cx *cx);
+
+/*
+ * Runs a function that may block on a thread of the blocking pool. It gets a private copy of `size`
+ * bytes at `argument` (size may be 0), which lives until the function returns; its return value
+ * becomes the result of the task, which can be joined and cancelled like any other. Cancelled
+ * before it starts, it never runs, and the result is -ECANCELED.
+ *
+ * Returns 0; -ENOMEM, -ESHUTDOWN, -EINVAL (runtime or function is NULL), -EAGAIN (no thread could
+ * be started, and none exists). Beyond `max_blocking` threads jobs wait in order. Any thread;
+ * never blocks.
+ */
+SKUA_API SKUA_MUST_USE int skua_spawn_blocking(skua_runtime *runtime,
+					       int64_t (*function)(void *argument),
+					       const void *argument, size_t size, skua_task **task);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif /* SKUA_TASK_H */
