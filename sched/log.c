@@ -13,7 +13,7 @@
 #define LINE_SIZE 512
 
 /* Relaxed everywhere: a thread may go by the old level for a moment. */
-static SK_ATOMIC(int) log_level = { SK_LOG_WARN };
+static SK_ATOMIC(int) log_level = {SK_LOG_WARN};
 
 void sk_log_set_level(int level)
 {
@@ -46,7 +46,7 @@ static void write_line(int level, const char *format, va_list arguments)
 	end = start + (size_t)length;
 	if ((size_t)length >= room) {
 		end = start + room - 1;
-		memcpy(line + end - 3, "...", 3);
+		memset(line + end - 3, '.', 3);
 	}
 	for (size_t i = start; i < end; i++) {
 		if ((unsigned char)line[i] < ' ' || line[i] == 0x7f)
