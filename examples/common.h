@@ -11,8 +11,9 @@
 
 /* One option. Its value goes to `text` or to `number`, whichever is not NULL. */
 struct option {
-	const char *name;  /* "--port" */
-	const char *value; /* what stands for the value in --help; NULL: a flag, *number becomes 1 */
+	const char *name; /* "--port" */
+	const char
+		*value; /* what stands for the value in --help; NULL: a flag, *number becomes 1 */
 	const char *help;
 	const char **text;
 	int64_t *number; /* from min to max */
@@ -48,13 +49,13 @@ struct server {
 };
 
 /* The options that every server takes, for its table; `server` is a struct server. */
-#define SERVER_OPTIONS(server)                                                                     \
-	{"--host", "ADDRESS", "numeric address to listen on", &(server).host, NULL, 0, 0},         \
-		{"--port", "PORT", "port to listen on; 0 = any that is free", NULL,                \
-		 &(server).port, 0, 65535},                                                        \
-	{                                                                                          \
-		"--workers", "N", "worker threads; by default SKUA_WORKERS, or one for each CPU",  \
-			NULL, &(server).workers, 1, 512                                            \
+#define SERVER_OPTIONS(server)                                                                      \
+	{"--host", "ADDRESS", "numeric address to listen on", &(server).host, NULL, 0, 0},          \
+		{"--port", "PORT", "port to listen on; 0 = any that is free", NULL, &(server).port, \
+		 0,        65535},                                                                  \
+	{                                                                                           \
+		"--workers", "N", "worker threads; by default SKUA_WORKERS, or one for each CPU",   \
+			NULL, &(server).workers, 1, 512                                             \
 	}
 
 /*
