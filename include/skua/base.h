@@ -33,13 +33,11 @@
 #define SKUA_MUST_USE __attribute__((warn_unused_result))
 #define SKUA_NORETURN __attribute__((noreturn))
 #define SKUA_FALLTHROUGH __attribute__((fallthrough))
-#define SKUA_PRINTF(format, first) __attribute__((format(printf, format, first)))
 #else
 #define SKUA_API
 #define SKUA_MUST_USE
 #define SKUA_NORETURN
 #define SKUA_FALLTHROUGH ((void)0)
-#define SKUA_PRINTF(format, first)
 #endif
 
 #ifdef __cplusplus

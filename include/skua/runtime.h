@@ -47,17 +47,17 @@ typedef struct skua_config {
 	size_t struct_size; /* set by skua_config_init */
 	uint32_t pinned;    /* SKUA_KNOB_* bits that the environment must not change */
 
-	uint32_t workers;               /* 1 to 512; 0 = auto: the CPUs this process may use */
-	const char *cpus;               /* such as "0-3,6"; worker i runs on the i-th; NULL = any */
-	uint32_t io_threads;            /* driver threads, 1 to 64; descriptors are spread over them */
-	uint32_t io_backend;            /* SKUA_IO_BACKEND_* */
-	uint32_t max_blocking;          /* threads for blocking calls, 1 to 10000 */
+	uint32_t workers;      /* 1 to 512; 0 = auto: the CPUs this process may use */
+	const char *cpus;      /* such as "0-3,6"; worker i runs on the i-th; NULL = any */
+	uint32_t io_threads;   /* driver threads, 1 to 64; descriptors are spread over them */
+	uint32_t io_backend;   /* SKUA_IO_BACKEND_* */
+	uint32_t max_blocking; /* threads for blocking calls, 1 to 10000 */
 	uint32_t blocking_keepalive_ms; /* how long an idle one of these lives */
-	uint32_t budget;                /* operations in one poll before a task gives way, 1 to 65536 */
-	uint32_t spin_us;               /* how long a worker looks for work before it sleeps, 0 to
+	uint32_t budget;      /* operations in one poll before a task gives way, 1 to 65536 */
+	uint32_t spin_us;     /* how long a worker looks for work before it sleeps, 0 to
 	                                   10000 */
-	uint32_t shutdown_ms;           /* how long skua_runtime_free lets tasks end by themselves */
-	uint32_t log;                   /* SKUA_LOG_*: what is written to standard error */
+	uint32_t shutdown_ms; /* how long skua_runtime_free lets tasks end by themselves */
+	uint32_t log;         /* SKUA_LOG_*: what is written to standard error */
 
 	char message[256]; /* out: what was wrong, as a sentence, when a call returned an error */
 } skua_config;
@@ -112,15 +112,15 @@ SKUA_API SKUA_MUST_USE skua_poll skua_block_on(skua_runtime *runtime, skua_futur
 
 /* What a runtime has done so far; all are sums over its workers or drivers. */
 typedef struct skua_stats {
-	uint64_t workers;      /* how many there are */
-	uint64_t spawned;      /* tasks and blocking jobs */
-	uint64_t completed;    /* of these */
-	uint64_t polls;        /* polls of tasks */
-	uint64_t stolen;       /* tasks that another worker took */
-	uint64_t parks;        /* times that a worker went to sleep */
-	uint64_t wakes;        /* times that a worker was woken by another thread */
-	uint64_t io_batches;   /* times that a driver came back from its wait with events */
-	uint64_t io_events;    /* events in them */
+	uint64_t workers;          /* how many there are */
+	uint64_t spawned;          /* tasks and blocking jobs */
+	uint64_t completed;        /* of these */
+	uint64_t polls;            /* polls of tasks */
+	uint64_t stolen;           /* tasks that another worker took */
+	uint64_t parks;            /* times that a worker went to sleep */
+	uint64_t wakes;            /* times that a worker was woken by another thread */
+	uint64_t io_batches;       /* times that a driver came back from its wait with events */
+	uint64_t io_events;        /* events in them */
 	uint64_t blocking_threads; /* that exist now */
 } skua_stats;
 

@@ -68,7 +68,8 @@ typedef struct skua_listen_options {
  * error, -EADDRINUSE above all; -EINVAL; -ENOMEM. Any thread; never blocks.
  */
 SKUA_API SKUA_MUST_USE int skua_listen(skua_runtime *runtime, const skua_addr *addr,
-				       const skua_listen_options *options, skua_listener **listener);
+				       const skua_listen_options *options,
+				       skua_listener **listener);
 
 /* The address it is bound to: tells the port that the system chose for port 0. Returns 0, -EBADF.
  * Any thread; never blocks. */

@@ -1,0 +1,141 @@
+/* driver.c - the driver's thread; see driver.h. */
+#include "io/driver.h"
+
+#include <errno.h>
+#include <stdio.h>
+
+#include "io/blocker.h"
+#include "io/io.h"
+#include "sched/worker.h"
+
+static void on_monitor(uv_timer_t *timer)
+{
+	struct sk_driver *driver = timer->data;
+
+	if (!sk_sched_monitor(driver->io->sched))
+		uv_timer_stop(timer);
+}
+
+int sk_driver_new(uint32_t backend, struct sk_io *io, struct sk_driver **out)
+{
+	struct sk_driver *driver = sk_calloc(1, sizeof *driver);
+	int rc;
+
+	if (driver == NULL)
+		return -ENOMEM;
+	driver->io = io;
+	rc = skua_blocker_new(backend, &driver->blocker);
+	if (rc < 0) {
+		sk_free(driver);
+		return rc;
+	}
+	uv_timer_init(&driver->blocker->loop, &driver->monitor);
+	driver->monitor.data = driver;
+	*out = driver;
+	return 0;
+}
+
+static void dispatch(struct sk_driver *driver, const skua_event *events, int count)
+{
+	struct sk_batch *batch = &driver->batch;
+
+	for (int i = 0; i < count; i++) {
+		struct sk_source *source =
+			sk_source_of_event(&driver->io->sources, events[i].id);
+
+		if (source == NULL)
+			continue;
+		if ((events[i].ready & SKUA_READABLE) != 0)
+			sk_batch_add(batch, sk_slot_fire(&source->slots[SK_READ]));
+		if ((events[i].ready & SKUA_WRITABLE) != 0)
+			sk_batch_add(batch, sk_slot_fire(&source->slots[SK_WRITE]));
+	}
+	sk_batch_publish(batch);
+	sk_count(&driver->batches, 1);
+	sk_count(&driver->events, (uint64_t)count);
+}
+
+/* Lets the others run, and looks again, while that brings anything; but not for ever, because the
+ * loop has timers and requests to serve, too. */
+static void give_way(struct sk_driver *driver, skua_event *events)
+{
+	int looks = 0;
+
+	for (int turn = 0; looks < SK_DRIVER_LOOKS && turn < SK_DRIVER_TURNS; turn++) {
+		int count;
+
+		sk_thread_yield();
+		count = skua_blocker_block(driver->blocker, events, SK_DRIVER_EVENTS, 0);
+		if (count > 0) {
+			dispatch(driver, events, count);
+			looks = 0;
+		} else {
+			looks++;
+		}
+	}
+}
+
+static void driver_main(void *argument)
+{
+	struct sk_driver *driver = argument;
+	skua_event events[SK_DRIVER_EVENTS];
+
+	/* Acquire: pairs with the release in sk_driver_stop. */
+	while (sk_load(&driver->stop, SK_ACQUIRE) == 0) {
+		int count = skua_blocker_block(driver->blocker, events, SK_DRIVER_EVENTS, -1);
+
+		if (sk_exchange(&driver->watch_requested, 0, SK_ACQUIRE) != 0)
+			uv_timer_start(&driver->monitor, on_monitor, SK_MONITOR_MS, SK_MONITOR_MS);
+		if (count > 0) {
+			dispatch(driver, events, count);
+			give_way(driver, events);
+		}
+	}
+	uv_timer_stop(&driver->monitor);
+}
+
+int sk_driver_start(struct sk_driver *driver, unsigned index)
+{
+	char name[16];
+	int rc = sk_batch_init(&driver->batch, driver->io->sched);
+
+	if (rc < 0)
+		return rc;
+	snprintf(name, sizeof name, "skua-io-%u", index % 1000);
+	rc = sk_thread_start(&driver->thread, name, driver_main, driver);
+	driver->running = rc == 0;
+	return rc;
+}
+
+void sk_driver_stop(struct sk_driver *driver)
+{
+	if (!driver->running)
+		return;
+	/* Release: pairs with the acquire in driver_main. */
+	sk_store(&driver->stop, 1, SK_RELEASE);
+	skua_blocker_wake(driver->blocker);
+	sk_thread_join(&driver->thread);
+	driver->running = false;
+}
+
+void sk_driver_free(struct sk_driver *driver)
+{
+	if (driver == NULL)
+		return;
+	sk_batch_destroy(&driver->batch);
+	skua_blocker_free(driver->blocker);
+	sk_free(driver);
+}
+
+/* ---- The table by which the scheduler sees the driver ---- */
+
+static void watch(void *argument)
+{
+	struct sk_driver *driver = argument;
+
+	/* Release: pairs with the acquire in driver_main. */
+	sk_store(&driver->watch_requested, 1, SK_RELEASE);
+	skua_blocker_wake(driver->blocker);
+}
+
+const struct sk_driver_ops sk_io_driver_ops = {.watch = watch};

@@ -1,0 +1,46 @@
+/*
+ * driver.h - the driver: a thread that blocks in the IO blocker and dispatches wakers to workers.
+ *
+ * It never reads or writes a socket, runs no code of the user's tasks, and takes no lock that
+ * others hold for long. One turn of its loop: block; for each event find the source and fire its
+ * slots; publish all woken tasks as one batch (sk_batch). Before it blocks again it gives way: it
+ * yields the CPU and looks once more, SK_DRIVER_LOOKS times, so that on a busy machine events gather
+ * and one batch carries many. Blocking at once costs a third of the throughput on two CPUs
+ * (docs/design.md).
+ *
+ * The first driver also looks after the workers (sk_sched_monitor) by a timer of its loop, which
+ * runs only while some worker is awake.
+ */
+#ifndef SKUA_IO_DRIVER_H
+#define SKUA_IO_DRIVER_H
+
+#include <uv.h>
+
+#include "sched/sched.h"
+#include "sched/sync.h"
+
+#include "skua/blocker.h"
+
+enum { SK_DRIVER_EVENTS = 512, SK_DRIVER_LOOKS = 2, SK_DRIVER_TURNS = 32 };
+
+struct sk_io;
+
+struct sk_driver {
+	skua_blocker *blocker;
+	struct sk_io *io;
+	sk_thread thread;
+	bool running;
+	SK_ATOMIC(uint32_t) stop;
+	SK_ATOMIC(uint32_t) watch_requested;
+	uv_timer_t monitor; /* of the blocker's loop */
+	struct sk_batch batch;
+	SK_ATOMIC(uint64_t) batches, events;
+};
+
+/* Makes a driver that does not run yet. */
+int sk_driver_new(uint32_t backend, struct sk_io *io, struct sk_driver **driver);
+int sk_driver_start(struct sk_driver *driver, unsigned index);
+void sk_driver_stop(struct sk_driver *driver);
+void sk_driver_free(struct sk_driver *driver);
+
+#endif /* SKUA_IO_DRIVER_H */

@@ -1,0 +1,362 @@
+/* source.c - see source.h for the protocols. */
+#include "io/source.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <unistd.h>
+
+#include "io/blocker.h"
+#include "io/driver.h"
+#include "io/io.h"
+#include "sched/task.h"
+#include "sched/timer.h"
+#include "sched/worker.h"
+
+/* The life word. */
+#define CLOSING (UINT64_C(1) << 63)
+#define USER (UINT64_C(1) << 32)
+#define USERS (CLOSING - USER)
+#define REFERENCE UINT64_C(1)
+
+/* ---- The table ---- */
+
+void sk_sources_init(struct sk_source_table *table)
+{
+	sk_mutex_init(&table->lock);
+}
+
+static struct sk_source *source_at(struct sk_source_table *table, uint32_t index)
+{
+	struct sk_source *chunk;
+
+	if (index / SK_SOURCE_CHUNK >= SK_SOURCE_CHUNKS)
+		return NULL;
+	/* Acquire: pairs with the release in grow. */
+	chunk = sk_load(&table->chunks[index / SK_SOURCE_CHUNK], SK_ACQUIRE);
+	return chunk != NULL ? &chunk[index % SK_SOURCE_CHUNK] : NULL;
+}
+
+/* Adds a chunk of places. Under the lock. False: no memory, or no room for more. */
+static bool grow(struct sk_source_table *table)
+{
+	struct sk_source *chunk;
+
+	if (table->count / SK_SOURCE_CHUNK >= SK_SOURCE_CHUNKS)
+		return false;
+	chunk = sk_calloc(SK_SOURCE_CHUNK, sizeof *chunk);
+	if (chunk == NULL)
+		return false;
+	for (uint32_t i = 0; i < SK_SOURCE_CHUNK; i++) {
+		struct sk_source *source = &chunk[SK_SOURCE_CHUNK - 1 - i];
+
+		source->index = table->count + SK_SOURCE_CHUNK - 1 - i;
+		source->fd = -1;
+		sk_mutex_init(&source->lock);
+		source->next = table->free;
+		table->free = source;
+	}
+	/* Release: pairs with the acquire in source_at. */
+	sk_store(&table->chunks[table->count / SK_SOURCE_CHUNK], chunk, SK_RELEASE);
+	table->count += SK_SOURCE_CHUNK;
+	return true;
+}
+
+static struct sk_source *take_place(struct sk_source_table *table)
+{
+	struct sk_source *source = NULL;
+
+	sk_mutex_lock(&table->lock);
+	if (table->free != NULL || grow(table)) {
+		source = table->free;
+		table->free = source->next;
+	}
+	sk_mutex_unlock(&table->lock);
+	return source;
+}
+
+static void give_place_back(struct sk_source *source)
+{
+	struct sk_source_table *table = &source->io->sources;
+
+	/* From here on events of the old descriptor are strays. */
+	sk_fetch_add(&source->generation, 1, SK_RELAXED);
+	sk_slot_reset(&source->slots[SK_READ]);
+	sk_slot_reset(&source->slots[SK_WRITE]);
+	sk_mutex_lock(&table->lock);
+	source->next = table->free;
+	table->free = source;
+	sk_mutex_unlock(&table->lock);
+}
+
+static uint64_t event_id(struct sk_source *source)
+{
+	return (uint64_t)sk_load(&source->generation, SK_RELAXED) << 32 | source->index;
+}
+
+struct sk_source *sk_source_of_event(struct sk_source_table *table, uint64_t id)
+{
+	struct sk_source *source = source_at(table, (uint32_t)id);
+
+	if (source == NULL || sk_load(&source->generation, SK_RELAXED) != id >> 32)
+		return NULL;
+	return source;
+}
+
+struct sk_source *sk_source_new(struct sk_io *io, int fd)
+{
+	struct sk_source *source = take_place(&io->sources);
+
+	if (source == NULL)
+		return NULL;
+	source->fd = fd;
+	source->io = io;
+	source->driver = io->drivers[(unsigned)fd % io->driver_count];
+	source->progress = 0;
+	source->retry = (skua_timer){{0}};
+	for (int i = 0; i < 2; i++) {
+		sk_slot_reset(&source->slots[i]);
+		sk_store(&source->pending[i], 0, SK_RELAXED);
+	}
+	sk_store(&source->interest, 0, SK_RELAXED);
+	/* One reference of the handle, one of the descriptor. */
+	sk_store(&source->life, 2 * REFERENCE, SK_RELAXED);
+	return source;
+}
+
+/* ---- Life ---- */
+
+/* What has to be done by the one who changed the word to `life`. */
+static void settle(struct sk_source *source, uint64_t before, uint64_t life);
+
+/* Adds `plus` and takes `minus` away, in one step. */
+static uint64_t change(struct sk_source *source, uint64_t plus, uint64_t minus)
+{
+	/* Sequentially consistent: "close against wait" in source.h. */
+	uint64_t before = sk_fetch_add(&source->life, plus - minus, SK_SEQ_CST);
+
+	settle(source, before, before + plus - minus);
+	return before;
+}
+
+static void close_descriptor(struct sk_source *source)
+{
+	skua_blocker *blocker = source->driver->blocker;
+
+	/* Alone by now: there are no users, and none can come. */
+	if (sk_load(&source->interest, SK_RELAXED) != 0)
+		skua_blocker_deregister(blocker, &source->registration, true);
+	else
+		close(source->fd);
+	source->fd = -1;
+	change(source, 0, REFERENCE);
+}
+
+static void settle(struct sk_source *source, uint64_t before, uint64_t life)
+{
+	bool now_unused = (life & CLOSING) != 0 && (life & USERS) == 0 &&
+			  ((before & CLOSING) == 0 || (before & USERS) != 0);
+
+	if (now_unused)
+		close_descriptor(source);
+	else if (life == CLOSING)
+		give_place_back(source);
+}
+
+bool sk_source_enter(struct sk_source *source)
+{
+	uint64_t life = sk_load(&source->life, SK_RELAXED);
+
+	while ((life & CLOSING) == 0)
+		/* Acquire: pairs with the release of whoever used it before. */
+		if (sk_cas_weak(&source->life, &life, life + USER, SK_ACQ_REL, SK_RELAXED))
+			return true;
+	return false;
+}
+
+void sk_source_leave(struct sk_source *source)
+{
+	change(source, 0, USER);
+}
+
+/* A task that closes a source in the middle of its own operation will not poll that again. */
+static void forget_own_operation(struct sk_source *source, enum sk_direction direction)
+{
+	struct sk_worker *worker = sk_worker_current();
+	uintptr_t pending = sk_load(&source->pending[direction], SK_RELAXED);
+
+	if (worker == NULL || pending == 0 || pending != (uintptr_t)worker->running)
+		return;
+	sk_store(&source->pending[direction], 0, SK_RELAXED);
+	skua_timer_cancel(&source->retry);
+	change(source, 0, REFERENCE);
+}
+
+void sk_source_close(struct sk_source *source)
+{
+	uint64_t life = sk_load(&source->life, SK_RELAXED);
+
+	if ((life & CLOSING) != 0)
+		return;
+	/* Held until the end of this function. */
+	sk_fetch_add(&source->life, REFERENCE, SK_RELAXED);
+	forget_own_operation(source, SK_READ);
+	forget_own_operation(source, SK_WRITE);
+	/* The handle's reference goes with the same step. */
+	change(source, CLOSING, REFERENCE);
+	sk_waiter_wake(sk_slot_fire(&source->slots[SK_READ]));
+	sk_waiter_wake(sk_slot_fire(&source->slots[SK_WRITE]));
+	change(source, 0, REFERENCE);
+}
+
+void sk_sources_destroy(struct sk_source_table *table)
+{
+	for (uint32_t i = 0; i < table->count; i++) {
+		struct sk_source *source = source_at(table, i);
+
+		if (source->fd >= 0)
+			sk_source_close(source);
+		sk_slot_reset(&source->slots[SK_READ]);
+		sk_slot_reset(&source->slots[SK_WRITE]);
+		sk_mutex_destroy(&source->lock);
+	}
+	for (uint32_t i = 0; i < table->count / SK_SOURCE_CHUNK; i++)
+		sk_free(sk_load(&table->chunks[i], SK_RELAXED));
+	sk_mutex_destroy(&table->lock);
+}
+
+/* ---- Operations ---- */
+
+static uintptr_t identity(const skua_cx *cx)
+{
+	return cx->task != NULL ? (uintptr_t)cx->task : (uintptr_t)cx;
+}
+
+/* Enters; the reference of an operation that was pending is given back with the same step. */
+static int begin(skua_cx *cx, struct sk_source *source, enum sk_direction direction)
+{
+	uintptr_t pending = sk_load(&source->pending[direction], SK_RELAXED);
+	uint64_t life = sk_load(&source->life, SK_RELAXED);
+	uint64_t held = pending != 0 ? REFERENCE : 0;
+
+	if (pending != 0 && pending != identity(cx))
+		return -EBUSY;
+	do {
+		if ((life & CLOSING) != 0) {
+			if (pending == 0)
+				return -EBADF;
+			sk_store(&source->pending[direction], 0, SK_RELAXED);
+			skua_timer_cancel(&source->retry);
+			change(source, 0, REFERENCE);
+			return -ECANCELED;
+		}
+	} while (!sk_cas_weak(&source->life, &life, life + USER - held, SK_ACQ_REL, SK_RELAXED));
+	sk_store(&source->pending[direction], 0, SK_RELAXED);
+	return 0;
+}
+
+/* Leaves with a result; SKUA_PENDING keeps a reference for the next poll. */
+static skua_poll finish(skua_cx *cx, struct sk_source *source, enum sk_direction direction,
+			skua_poll result)
+{
+	if (result == SKUA_PENDING) {
+		sk_store(&source->pending[direction], identity(cx), SK_RELAXED);
+		change(source, REFERENCE, USER);
+		return result;
+	}
+	change(source, 0, USER);
+	return result;
+}
+
+/* Sees to it that the driver will hear of this direction. */
+static int arm(struct sk_source *source, enum sk_direction direction)
+{
+	skua_blocker *blocker = source->driver->blocker;
+	uint32_t flag = direction == SK_READ ? SKUA_READABLE : SKUA_WRITABLE;
+	uint32_t interest = sk_load(&source->interest, SK_RELAXED);
+	int rc;
+
+	if ((interest & flag) != 0 && sk_blocker_is_edge_triggered(blocker))
+		return 0;
+	sk_mutex_lock(&source->lock);
+	interest = sk_load(&source->interest, SK_RELAXED);
+	if (interest == 0)
+		rc = skua_blocker_register(blocker, source->fd,
+					   (skua_interest){event_id(source), flag},
+					   &source->registration);
+	else
+		rc = skua_blocker_rearm(blocker, &source->registration, flag);
+	if (rc == 0)
+		sk_store(&source->interest, interest | flag, SK_RELAXED);
+	sk_mutex_unlock(&source->lock);
+	return rc;
+}
+
+/* Waits in the slot. 0: there was an event meanwhile, try again. */
+static skua_poll wait(skua_cx *cx, struct sk_source *source, enum sk_direction direction)
+{
+	sk_slot *slot = &source->slots[direction];
+	skua_poll result = arm(source, direction);
+
+	if (result < 0)
+		return result;
+	result = sk_slot_wait(slot, cx);
+	/* Sequentially consistent, after the slot: "close against wait" in source.h. */
+	if ((sk_load(&source->life, SK_SEQ_CST) & CLOSING) != 0) {
+		sk_slot_reset(slot);
+		return -ECANCELED;
+	}
+	return result;
+}
+
+/* Begins an operation; anything but 0 is what the poll has to return. */
+static skua_poll begin_or_give_up(skua_cx *cx, struct sk_source *source,
+				  enum sk_direction direction)
+{
+	skua_poll result = begin(cx, source, direction);
+	int interrupt;
+
+	if (result < 0)
+		return result;
+	interrupt = skua_cx_interrupt(cx);
+	if (interrupt != 0) {
+		sk_slot_reset(&source->slots[direction]);
+		skua_timer_cancel(&source->retry);
+		return finish(cx, source, direction, interrupt);
+	}
+	if (!skua_cx_budget(cx))
+		return finish(cx, source, direction, SKUA_PENDING);
+	return 0;
+}
+
+skua_poll sk_source_operate(skua_cx *cx, struct sk_source *source, enum sk_direction direction,
+			    sk_attempt *attempt, void *argument)
+{
+	skua_poll result = begin_or_give_up(cx, source, direction);
+
+	if (result != 0)
+		return result;
+	for (;;) {
+		sk_slot_reset(&source->slots[direction]);
+		result = attempt(cx, source, argument);
+		if (result != -EAGAIN)
+			break;
+		result = wait(cx, source, direction);
+		if (result != 0)
+			break;
+	}
+	return finish(cx, source, direction, result);
+}
+
+skua_poll sk_source_ready(skua_cx *cx, struct sk_source *source, enum sk_direction direction)
+{
+	skua_poll result = begin_or_give_up(cx, source, direction);
+
+	if (result != 0)
+		return result;
+	if (!sk_slot_is_ready(&source->slots[direction]))
+		result = wait(cx, source, direction);
+	/* Empty before the caller's system call: what comes from here on is kept. */
+	if (result == 0)
+		sk_slot_reset(&source->slots[direction]);
+	return finish(cx, source, direction, result);
+}

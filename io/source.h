@@ -1,0 +1,102 @@
+/*
+ * source.h - a source: one descriptor, the two slots in which tasks wait for it, and its life.
+ *
+ * From event to waker. A source is registered with its driver's blocker under an event id: its index
+ * in the table, and a generation that changes when the place is given to another descriptor. The
+ * driver takes an id out of an event, finds the source, and fires the slot of each direction that is
+ * ready; the waiter that was in the slot is woken. That is the map from event id to waker.
+ *
+ * An operation (sk_source_operate) is tried first and waits only when the kernel says EAGAIN:
+ *
+ *     begin   nobody else may be in the same direction; the descriptor may not be closing
+ *     loop:   reset the slot                an event from here on is kept
+ *             attempt the system call       done, unless EAGAIN
+ *             register or rearm             the first time, or on a one-shot backend
+ *             wait in the slot              if an event has come since the reset: loop
+ *     pending the task is polled again when the slot fires
+ *
+ * Life. One word holds it: CLOSING, `users` that are inside a system call, and `references`. Who
+ * holds a reference: the handle (until close), the descriptor (until it is closed), each operation
+ * that has answered PENDING (until it is polled again). The descriptor is closed by whoever ends the
+ * last use after CLOSING was set, so its number cannot be reused under a system call (Go's fdMutex,
+ * internal/poll/fd_mutex.go). The place in the table is reused when nothing is left; its memory stays
+ * as long as the runtime, so a late event finds at worst a slot to make ready for nothing.
+ *
+ * Close against wait. Close sets CLOSING, then fires both slots; a waiter enters its slot, then looks
+ * at CLOSING. All four are sequentially consistent: one of the two sees the other.
+ */
+#ifndef SKUA_IO_SOURCE_H
+#define SKUA_IO_SOURCE_H
+
+#include "sched/sync.h"
+#include "sched/waiter.h"
+
+#include "skua/blocker.h"
+#include "skua/time.h"
+
+struct sk_io;
+struct sk_driver;
+
+enum sk_direction { SK_READ, SK_WRITE };
+
+enum { SK_SOURCE_CHUNK = 256, SK_SOURCE_CHUNKS = 8192 };
+
+struct sk_source {
+	SK_ATOMIC(uint64_t) life;
+	sk_slot slots[2];
+	/* Who is in the middle of an operation: a task, or the context of a foreign executor. */
+	SK_ATOMIC(uintptr_t) pending[2];
+	SK_ATOMIC(uint32_t) generation;
+	SK_ATOMIC(uint32_t) interest; /* directions registered so far */
+	uint32_t index;
+	int fd;
+	struct sk_io *io;
+	struct sk_driver *driver;
+	sk_mutex lock; /* registering: a reader and a writer may come at the same time */
+	skua_registration registration;
+	size_t progress;         /* of skua_write_all */
+	skua_timer retry;        /* of skua_accept */
+	struct sk_source *next;  /* in the list of free places */
+};
+
+struct sk_source_table {
+	sk_mutex lock;
+	struct sk_source *free;
+	uint32_t count; /* places that exist */
+	SK_ATOMIC(struct sk_source *) chunks[SK_SOURCE_CHUNKS];
+};
+
+void sk_sources_init(struct sk_source_table *table);
+
+/* Closes what is still open, and frees the table. Nobody else uses it any more. */
+void sk_sources_destroy(struct sk_source_table *table);
+
+/* Makes a source of a non-blocking descriptor, which it takes over. NULL: no memory, and the
+ * descriptor is still the caller's. */
+struct sk_source *sk_source_new(struct sk_io *io, int fd);
+
+/* Closes it and gives the handle up. Waiting operations return -ECANCELED. */
+void sk_source_close(struct sk_source *source);
+
+/* The source of an event, or NULL if that is long gone. */
+struct sk_source *sk_source_of_event(struct sk_source_table *table, uint64_t id);
+
+/*
+ * One attempt at an operation: returns its result, -EAGAIN if the kernel is not ready, or
+ * SKUA_PENDING after it has arranged for the task to be woken itself.
+ */
+typedef skua_poll sk_attempt(skua_cx *cx, struct sk_source *source, void *argument);
+
+/* Polls an operation in one direction. */
+skua_poll sk_source_operate(skua_cx *cx, struct sk_source *source, enum sk_direction direction,
+			    sk_attempt *attempt, void *argument);
+
+/* Awaits a change of readiness in one direction, for whoever makes the system calls himself. */
+skua_poll sk_source_ready(skua_cx *cx, struct sk_source *source, enum sk_direction direction);
+
+/* Counts a use for a call that is not an operation, such as shutdown(2). False if it is closing.
+ * Ends with sk_source_leave. */
+bool sk_source_enter(struct sk_source *source);
+void sk_source_leave(struct sk_source *source);
+
+#endif /* SKUA_IO_SOURCE_H */

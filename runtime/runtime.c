@@ -1,0 +1,145 @@
+/*
+ * runtime.c - the life of a runtime, and the way in for threads that are not workers.
+ */
+#include "runtime/runtime.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "io/driver.h"
+#include "sched/log.h"
+#include "sched/task.h"
+#include "sched/worker.h"
+
+#include "skua/task.h"
+
+enum { MAX_CPU_LIST = SK_MAX_WORKERS };
+
+/* ---- Beginning ---- */
+
+static int new_sched(skua_runtime *rt)
+{
+	const skua_config *config = &rt->config.public;
+	int cpus[MAX_CPU_LIST];
+	int count = sk_config_cpu_list(config, cpus, MAX_CPU_LIST);
+	struct sk_sched_options options = {
+		.workers = config->workers,
+		.budget = config->budget,
+		.spin_us = config->spin_us,
+		.max_blocking = config->max_blocking,
+		.blocking_keepalive_ms = config->blocking_keepalive_ms,
+		.cpus = cpus,
+		.runtime = rt,
+		.driver_ops = &sk_io_driver_ops,
+		.driver = rt->head.io->drivers[0],
+	};
+
+	if (count < 0)
+		return count;
+	options.cpu_count = (uint32_t)(count < MAX_CPU_LIST ? count : MAX_CPU_LIST);
+	return sk_sched_new(&options, &rt->head.sched);
+}
+
+/* Ends whatever of a runtime exists. Returns how many tasks had to be abandoned. */
+static unsigned tear_down(skua_runtime *rt)
+{
+	struct sk_runtime_head *head = &rt->head;
+	unsigned abandoned = 0;
+
+	/* The order is that of sched.h: workers, drivers, tasks, descriptors. */
+	if (head->sched != NULL)
+		sk_sched_stop(head->sched);
+	if (head->io != NULL)
+		sk_io_stop(head->io);
+	if (head->sched != NULL)
+		abandoned = sk_sched_free(head->sched);
+	if (head->io != NULL)
+		sk_io_free(head->io);
+	sk_free(rt);
+	sk_allocator_release();
+	return abandoned;
+}
+
+static int start(skua_runtime *rt)
+{
+	const skua_config *config = &rt->config.public;
+	int rc = sk_io_new(config->io_backend, config->io_threads, &rt->head.io);
+
+	if (rc == 0)
+		rc = new_sched(rt);
+	if (rc == 0)
+		rc = sk_io_start(rt->head.io, rt->head.sched);
+	if (rc == 0)
+		rc = sk_sched_start(rt->head.sched);
+	return rc;
+}
+
+int skua_runtime_new(skua_config *config, skua_runtime **out)
+{
+	skua_runtime *rt;
+	int rc;
+
+	if (config == NULL || out == NULL)
+		return -EINVAL;
+	rt = sk_calloc(1, sizeof *rt);
+	if (rt == NULL)
+		return -ENOMEM;
+	rc = sk_config_resolve_copy(config, &rt->config);
+	if (rc < 0) {
+		sk_free(rt);
+		return rc;
+	}
+	sk_log_set_level((int)rt->config.public.log);
+	sk_allocator_hold();
+	rc = start(rt);
+	if (rc < 0) {
+		tear_down(rt);
+		return rc;
+	}
+	*out = rt;
+	return 0;
+}
+
+/* ---- The end ---- */
+
+int skua_runtime_free(skua_runtime *rt)
+{
+	struct sk_worker *worker = sk_worker_current();
+	uint64_t grace;
+
+	if (rt == NULL)
+		return 0;
+	if ((worker != NULL && worker->sched == rt->head.sched) ||
+	    sk_blocking_is_job_thread(rt->head.sched))
+		return -EDEADLK;
+	grace = rt->config.public.shutdown_ms * SKUA_MSEC;
+	sk_sched_close(rt->head.sched);
+	if (!sk_sched_drain(rt->head.sched, sk_now() + grace))
+		sk_log(SKUA_LOG_WARN, "shutdown: not everything ended within %u ms",
+		       rt->config.public.shutdown_ms);
+	return tear_down(rt) > 0 ? -ETIMEDOUT : 0;
+}
+
+/* ---- The way in ---- */
+
+skua_poll skua_block_on(skua_runtime *rt, skua_future *future)
+{
+	skua_task *task;
+	int rc;
+
+	if (rt == NULL || future == NULL || future->ops == NULL)
+		return -EINVAL;
+	if (sk_worker_current() != NULL)
+		return -EDEADLK;
+	rc = sk_sched_spawn_reference(rt->head.sched, future, &task);
+	if (rc < 0)
+		return rc;
+	return skua_task_wait(&task);
+}
+
+void skua_runtime_stats(const skua_runtime *rt, skua_stats *stats)
+{
+	memset(stats, 0, sizeof *stats);
+	sk_sched_stats(rt->head.sched, stats);
+	sk_io_stats(rt->head.io, stats);
+}

@@ -1,0 +1,121 @@
+/* task.c - skua/task.h: spawning, joining, cancelling. The engine is in sched/. */
+#include "skua/task.h"
+
+#include <errno.h>
+
+#include "runtime/runtime.h"
+#include "sched/blocking.h"
+#include "sched/task.h"
+#include "sched/thread_waker.h"
+#include "sched/worker.h"
+
+int skua_spawn(skua_runtime *rt, const skua_future *future, skua_task **task)
+{
+	if (rt == NULL || future == NULL || future->ops == NULL || future->ops->poll == NULL ||
+	    future->ops->size < sizeof *future)
+		return -EINVAL;
+	return sk_sched_spawn(rt->head.sched, future, task);
+}
+
+int skua_spawn_blocking(skua_runtime *rt, int64_t (*function)(void *argument), const void *argument,
+			size_t size, skua_task **task)
+{
+	if (rt == NULL || function == NULL || (argument == NULL && size > 0))
+		return -EINVAL;
+	if (sk_load(&rt->head.sched->phase, SK_RELAXED) != SK_PHASE_OPEN)
+		return -ESHUTDOWN;
+	return sk_blocking_spawn(rt->head.sched, function, argument, size, task);
+}
+
+/* The result of a task that is complete; the handle is gone with it. */
+static int64_t take_result(skua_task **task)
+{
+	int64_t result = (*task)->result;
+
+	sk_task_close_handle(*task);
+	*task = NULL;
+	return result;
+}
+
+skua_poll skua_join(skua_cx *cx, skua_task **task)
+{
+	skua_poll waits;
+	int interrupt;
+
+	if (task == NULL || *task == NULL)
+		return -EINVAL;
+	if (*task == cx->task)
+		return -EDEADLK;
+	interrupt = skua_cx_interrupt(cx);
+	if (interrupt != 0) {
+		sk_slot_forget(&(*task)->join, cx);
+		return interrupt;
+	}
+	if (sk_task_is_complete(*task))
+		return take_result(task);
+	waits = sk_slot_wait(&(*task)->join, cx);
+	return waits == 0 ? take_result(task) : waits;
+}
+
+skua_poll skua_task_wait(skua_task **task)
+{
+	struct sk_thread_waker *waker;
+	skua_poll waits;
+	skua_cx cx;
+
+	if (task == NULL || *task == NULL)
+		return -EINVAL;
+	if (sk_worker_current() != NULL)
+		return -EDEADLK;
+	if (sk_task_is_complete(*task))
+		return take_result(task);
+	waker = sk_thread_waker_new();
+	if (waker == NULL)
+		return -ENOMEM;
+	sk_thread_waker_cx(waker, &cx);
+	while ((waits = sk_slot_wait(&(*task)->join, &cx)) == SKUA_PENDING)
+		sk_thread_waker_park(waker);
+	sk_thread_waker_free(waker);
+	return waits == 0 ? take_result(task) : waits;
+}
+
+void skua_detach(skua_task **task)
+{
+	if (task == NULL || *task == NULL)
+		return;
+	sk_task_close_handle(*task);
+	*task = NULL;
+}
+
+int skua_cancel(skua_task *task)
+{
+	return task != NULL ? sk_task_cancel(task) : -EINVAL;
+}
+
+int skua_task_finished(const skua_task *task)
+{
+	return sk_task_is_complete(task);
+}
+
+const char *skua_task_name(const skua_task *task)
+{
+	return task->future->ops->name != NULL ? task->future->ops->name : "unnamed";
+}
+
+skua_poll skua_yield(skua_cx *cx)
+{
+	skua_task *task = cx->task;
+	int interrupt = skua_cx_interrupt(cx);
+
+	if (interrupt != 0 || task == NULL) {
+		if (task != NULL)
+			task->yielded = false;
+		return interrupt;
+	}
+	task->yielded = !task->yielded;
+	if (!task->yielded)
+		return 0;
+	/* While it runs, a wake means: to the end of the queue when this poll is over. */
+	sk_task_wake(task);
+	return SKUA_PENDING;
+}

@@ -1,0 +1,165 @@
+/*
+ * time.c - skua/time.h: sleeping, and a deadline on any await.
+ *
+ * A deadline is delivered like a cancellation: when the timer has fired, the operation is polled once
+ * more with cx->interrupt set; its leaf takes back what it had registered and returns -ETIMEDOUT. So
+ * no operation is ever abandoned half-way.
+ */
+#include "skua/time.h"
+
+#include <errno.h>
+
+#include "runtime/runtime.h"
+#include "sched/timer.h"
+#include "sched/worker.h"
+
+uint64_t skua_now(void)
+{
+	return sk_now();
+}
+
+/* The shard for the one who polls: that of his worker, or the first under a foreign executor. */
+static int arm(skua_cx *cx, struct sk_timer *timer, uint64_t deadline)
+{
+	struct sk_worker *worker = cx->worker;
+	struct sk_sched *sched;
+	bool earliest = false;
+	int rc;
+
+	if (worker != NULL)
+		return sk_timer_arm(&worker->timers, timer, deadline, cx, &earliest);
+	if (cx->runtime == NULL)
+		return -EINVAL;
+	sched = cx->runtime->head.sched;
+	rc = sk_timer_arm(&sched->workers[0]->timers, timer, deadline, cx, &earliest);
+	if (rc == 0 && earliest)
+		sk_sched_timer_changed(sched, 0);
+	return rc;
+}
+
+static uint64_t after(uint64_t ns)
+{
+	uint64_t now = sk_now();
+
+	return ns < SK_FOREVER - now ? now + ns : SK_FOREVER;
+}
+
+/* Polls an armed timer. */
+static skua_poll poll_timer(skua_cx *cx, struct sk_timer *timer)
+{
+	skua_poll waits = sk_slot_wait(&timer->slot, cx);
+
+	if (waits != SKUA_PENDING)
+		sk_timer_disarm(timer);
+	return waits;
+}
+
+static skua_poll sleep_for(skua_cx *cx, skua_timer *storage, uint64_t deadline)
+{
+	struct sk_timer *timer = sk_timer_of(storage);
+	int rc;
+
+	if (deadline <= sk_now())
+		return 0;
+	rc = arm(cx, timer, deadline);
+	return rc < 0 ? rc : SKUA_PENDING;
+}
+
+skua_poll skua_sleep(skua_cx *cx, skua_timer *storage, uint64_t ns)
+{
+	struct sk_timer *timer = sk_timer_of(storage);
+	int interrupt = skua_cx_interrupt(cx);
+
+	if (interrupt != 0) {
+		sk_timer_disarm(timer);
+		return interrupt;
+	}
+	if (sk_timer_is_armed(timer))
+		return poll_timer(cx, timer);
+	return ns == 0 ? 0 : sleep_for(cx, storage, after(ns));
+}
+
+skua_poll skua_sleep_until(skua_cx *cx, skua_timer *storage, uint64_t when)
+{
+	struct sk_timer *timer = sk_timer_of(storage);
+	int interrupt = skua_cx_interrupt(cx);
+
+	if (interrupt != 0) {
+		sk_timer_disarm(timer);
+		return interrupt;
+	}
+	if (sk_timer_is_armed(timer))
+		return poll_timer(cx, timer);
+	return sleep_for(cx, storage, when);
+}
+
+void skua_timer_cancel(skua_timer *storage)
+{
+	sk_timer_disarm(sk_timer_of(storage));
+}
+
+/* ---- Deadlines ---- */
+
+/* Before the operation is polled: is the time up? */
+static void begin(skua_cx *cx, struct sk_timer *timer)
+{
+	if (sk_timer_is_armed(timer) && sk_slot_is_ready(&timer->slot))
+		timer->overdue = -ETIMEDOUT;
+	if (timer->overdue != 0 && cx->interrupt == 0) {
+		cx->interrupt = timer->overdue;
+		timer->interrupting = true;
+	}
+}
+
+void skua_timeout_begin(skua_cx *cx, skua_timer *storage, uint64_t ns)
+{
+	struct sk_timer *timer = sk_timer_of(storage);
+
+	/* The time runs from here, but the clock is read only if the operation has to wait. */
+	if (!sk_timer_is_armed(timer)) {
+		timer->deadline = ns;
+		timer->relative = true;
+	}
+	begin(cx, timer);
+}
+
+void skua_deadline_begin(skua_cx *cx, skua_timer *storage, uint64_t when)
+{
+	struct sk_timer *timer = sk_timer_of(storage);
+
+	if (!sk_timer_is_armed(timer)) {
+		timer->deadline = when;
+		timer->relative = false;
+	}
+	begin(cx, timer);
+}
+
+skua_poll skua_timeout_end(skua_cx *cx, skua_timer *storage, skua_poll result)
+{
+	struct sk_timer *timer = sk_timer_of(storage);
+	uint64_t deadline;
+
+	if (timer->interrupting) {
+		cx->interrupt = 0;
+		timer->interrupting = false;
+	}
+	if (result != SKUA_PENDING) {
+		sk_timer_disarm(timer);
+		timer->overdue = 0;
+		return result;
+	}
+	if (sk_timer_is_armed(timer)) {
+		/* Under a foreign executor the waker may have changed. */
+		(void)sk_slot_wait(&timer->slot, cx);
+		return result;
+	}
+	deadline = timer->relative ? after(timer->deadline) : timer->deadline;
+	if (deadline <= sk_now())
+		timer->overdue = -ETIMEDOUT;
+	else
+		timer->overdue = arm(cx, timer, deadline);
+	/* No time left, or no memory for a timer: the next poll is to deliver that. */
+	if (timer->overdue != 0)
+		skua_waker_wake_by_ref(skua_cx_waker(cx));
+	return result;
+}

@@ -1,0 +1,102 @@
+/*
+ * cx.c - the context of a poll, and public wakers: what skua/future.h declares.
+ */
+#include "skua/future.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "sched/sched.h"
+#include "sched/task.h"
+
+/* ---- Wakers ---- */
+
+int skua_waker_clone(const skua_waker *waker, skua_waker *clone)
+{
+	void *data = waker->ops->clone(waker->data);
+
+	/* NULL may be the data that an executor works with: then its clone is NULL, too. */
+	if (data == NULL && waker->data != NULL)
+		return -ENOMEM;
+	clone->ops = waker->ops;
+	clone->data = data;
+	return 0;
+}
+
+void skua_waker_wake(skua_waker *waker)
+{
+	skua_waker taken = *waker;
+
+	memset(waker, 0, sizeof *waker);
+	taken.ops->wake(taken.data);
+}
+
+void skua_waker_wake_by_ref(const skua_waker *waker)
+{
+	waker->ops->wake_by_ref(waker->data);
+}
+
+void skua_waker_drop(skua_waker *waker)
+{
+	skua_waker taken = *waker;
+
+	memset(waker, 0, sizeof *waker);
+	if (taken.ops != NULL)
+		taken.ops->drop(taken.data);
+}
+
+int skua_waker_same(const skua_waker *a, const skua_waker *b)
+{
+	return a->ops == b->ops && a->data == b->data;
+}
+
+/* ---- The context ---- */
+
+void skua_cx_init(skua_cx *cx, skua_runtime *runtime, const skua_waker *waker)
+{
+	memset(cx, 0, sizeof *cx);
+	cx->waker = *waker;
+	cx->runtime = runtime;
+}
+
+const skua_waker *skua_cx_waker(const skua_cx *cx)
+{
+	return &cx->waker;
+}
+
+skua_runtime *skua_cx_runtime(const skua_cx *cx)
+{
+	return cx->runtime;
+}
+
+int skua_cx_cancelled(const skua_cx *cx)
+{
+	skua_task *task = cx->task;
+
+	if (task == NULL)
+		return 0;
+	return (sk_load(&task->state, SK_RELAXED) & SK_TASK_CANCELLED) != 0 ||
+	       sk_load(&task->sched->phase, SK_RELAXED) != SK_PHASE_OPEN;
+}
+
+int skua_cx_interrupt(skua_cx *cx)
+{
+	if (cx->interrupt != 0)
+		return cx->interrupt;
+	if (cx->task == NULL || cx->task->cancel_delivered || !skua_cx_cancelled(cx))
+		return 0;
+	cx->task->cancel_delivered = true;
+	return -ECANCELED;
+}
+
+int skua_cx_budget(skua_cx *cx)
+{
+	if (cx->task == NULL)
+		return 1;
+	if (cx->budget > 0) {
+		cx->budget--;
+		return 1;
+	}
+	sk_task_wake(cx->task);
+	return 0;
+}

@@ -1,0 +1,74 @@
+/*
+ * idle.h - which workers sleep, how many search, and whom to wake.
+ *
+ * The protocol against lost wakeups. There are two sides, and each does its sequentially consistent
+ * step between its write and its look, so at least one sees the other:
+ *
+ *     publish:  put a task in a queue;      sk_fence;  look for sleepers, wake one
+ *     sleep:    set the own sleeper bit;    sk_fence;  look at every queue; only then park
+ *
+ * A worker that is searching for work counts in `searching`; while there is one, a publisher wakes
+ * nobody: the searcher will find the task, because
+ *     - it looks at every queue again after it stopped counting, also when it found something else
+ *       (sk_idle_end_search returns true for the last one, who then looks, and passes the wake on);
+ *     - the publisher read `searching` after it published, so that look comes after the publication.
+ * A woken worker is counted as searching by whoever wakes it, before it is unparked: so one wake is
+ * in flight at a time. At most half of the workers search.
+ *
+ * Whoever counted itself in on behalf of a sleeper and then found none takes the count back and
+ * looks at the sleepers again: another publisher may have been put off by that very count.
+ *
+ * Throttling of searchers is Go's (runtime/proc.go, "Worker thread parking/unparking") and Tokio's
+ * (worker.rs, idle.rs); the bitmap, from which a sleeper is claimed without a lock, is nexosim's.
+ */
+#ifndef SKUA_SCHED_IDLE_H
+#define SKUA_SCHED_IDLE_H
+
+#include "sched/sync.h"
+
+enum { SK_MAX_WORKERS = 512, SK_IDLE_WORDS = SK_MAX_WORKERS / 64 };
+
+struct sk_idle {
+	SK_ATOMIC(uint64_t) sleepers[SK_IDLE_WORDS] SK_ALIGNED;
+	SK_ATOMIC(uint32_t) searching SK_ALIGNED;
+	uint32_t workers;
+};
+
+void sk_idle_init(struct sk_idle *idle, uint32_t workers);
+
+/*
+ * After sk_fence: claims a sleeper to be unparked, counted as searching. Prefers `preferred`.
+ * Returns its index, or -1 if nobody sleeps or somebody searches already.
+ */
+int sk_idle_claim(struct sk_idle *idle, unsigned preferred);
+
+/* The same for one particular worker, no matter who searches. False if it does not sleep. */
+bool sk_idle_claim_worker(struct sk_idle *idle, unsigned worker);
+
+/* Counts the caller in, if fewer than half of the workers search. */
+bool sk_idle_begin_search(struct sk_idle *idle);
+
+/* Counts the caller out. True if it was the last: it must look at every queue again. */
+bool sk_idle_end_search(struct sk_idle *idle);
+
+/* The sleeping side: says that this worker is about to sleep, and no longer searches; then, after
+ * this, it looks at the queues. */
+void sk_idle_sleep(struct sk_idle *idle, unsigned worker, bool searching);
+
+/* Takes that back. False if somebody has claimed the worker: it will be unparked, and is counted as
+ * searching from then on, so it must park until that happens. */
+bool sk_idle_wake_self(struct sk_idle *idle, unsigned worker);
+
+/* Whether a worker sleeps; an answer for choosing, not for relying on. */
+static inline bool sk_idle_is_asleep(struct sk_idle *idle, unsigned worker)
+{
+	return (sk_load(&idle->sleepers[worker / 64], SK_RELAXED) >> (worker % 64) & 1) != 0;
+}
+
+/* Whether anybody sleeps and nobody searches: whether a wake is worth a thought. */
+bool sk_idle_could_wake(struct sk_idle *idle);
+
+/* How many sleep. */
+unsigned sk_idle_count(struct sk_idle *idle);
+
+#endif /* SKUA_SCHED_IDLE_H */

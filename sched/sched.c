@@ -1,0 +1,493 @@
+/* sched.c - the scheduler: ways in from outside, the driver's look, and the end; see sched.h. */
+#include "sched/sched.h"
+
+#include <errno.h>
+#include <stdio.h>
+
+#include "sched/guard.h"
+#include "sched/log.h"
+#include "sched/task.h"
+#include "sched/worker.h"
+
+enum { QUIET_LOOKS = 25 };
+
+/* ---- Beginning ---- */
+
+static void free_memory(struct sk_sched *sched)
+{
+	for (uint32_t i = 0; i < sched->options.workers && sched->workers != NULL; i++) {
+		struct sk_worker *worker = sched->workers[i];
+
+		if (worker != NULL && worker->sched != NULL)
+			sk_worker_destroy(worker);
+		sk_free_aligned(worker);
+	}
+	sk_free(sched->workers);
+	sk_cond_destroy(&sched->drained);
+	sk_mutex_destroy(&sched->drain_lock);
+	sk_free_aligned(sched);
+}
+
+static int make_worker(struct sk_sched *sched, uint32_t index)
+{
+	const struct sk_sched_options *options = &sched->options;
+	struct sk_worker *worker = sk_calloc_aligned(sizeof *worker);
+
+	sched->workers[index] = worker;
+	if (worker == NULL || sk_worker_init(worker, sched, index) < 0)
+		return -ENOMEM;
+	if (options->cpu_count > 0)
+		worker->cpu = options->cpus[index % options->cpu_count];
+	return 0;
+}
+
+int sk_sched_new(const struct sk_sched_options *options, struct sk_sched **out)
+{
+	struct sk_sched *sched = sk_calloc_aligned(sizeof *sched);
+	int rc = 0;
+
+	if (sched == NULL)
+		return -ENOMEM;
+	sched->options = *options;
+	sk_idle_init(&sched->idle, options->workers);
+	sk_mutex_init(&sched->drain_lock);
+	sk_cond_init(&sched->drained);
+	sched->workers = sk_calloc(options->workers, sizeof *sched->workers);
+	if (sched->workers == NULL)
+		rc = -ENOMEM;
+	for (uint32_t i = 0; i < options->workers && rc == 0; i++)
+		rc = make_worker(sched, i);
+	if (rc < 0) {
+		free_memory(sched);
+		return rc;
+	}
+	sk_blocking_init(&sched->blocking, options->max_blocking,
+			 options->blocking_keepalive_ms * UINT64_C(1000000));
+	*out = sched;
+	return 0;
+}
+
+int sk_sched_start(struct sk_sched *sched)
+{
+	for (uint32_t i = 0; i < sched->options.workers; i++) {
+		char name[16];
+		int rc;
+
+		snprintf(name, sizeof name, "skua-worker-%u", i % 1000);
+		rc = sk_thread_start(&sched->workers[i]->thread, name, sk_worker_main,
+				     sched->workers[i]);
+		if (rc < 0)
+			return rc;
+		sched->started++;
+	}
+	return 0;
+}
+
+/* ---- Ways in ---- */
+
+static void wake_claimed(struct sk_sched *sched, int index)
+{
+	if (index < 0)
+		return;
+	sk_fetch_add(&sched->workers[index]->wakes, 1, SK_RELAXED);
+	sk_unpark(&sched->workers[index]->parker);
+}
+
+/* The preferred worker if it is awake, or else any that is, or else the preferred one. */
+static unsigned choose_worker(struct sk_sched *sched, unsigned preferred)
+{
+	uint32_t workers = sched->options.workers;
+
+	for (uint32_t i = 0; i < workers; i++) {
+		unsigned index = (preferred + i) % workers;
+
+		if (!sk_idle_is_asleep(&sched->idle, index))
+			return index;
+	}
+	return preferred;
+}
+
+/* Publishes a chain to a worker, and wakes: that worker if it sleeps, another if it is behind. */
+static void publish(struct sk_sched *sched, unsigned index, const struct sk_chain *chain)
+{
+	struct sk_worker *worker = sched->workers[index];
+
+	sk_inbox_push(&worker->inbox, chain);
+	/* The step of the publishing side (idle.h). */
+	sk_fence();
+	if (sk_idle_is_asleep(&sched->idle, index) || sk_worker_is_behind(worker, chain->count))
+		wake_claimed(sched, sk_idle_claim(&sched->idle, index));
+}
+
+void sk_sched_inject(struct sk_sched *sched, skua_task *task)
+{
+	unsigned preferred = sk_thread_stripe() % sched->options.workers;
+	struct sk_chain chain = {0};
+
+	sk_chain_add(&chain, task);
+	publish(sched, choose_worker(sched, preferred), &chain);
+}
+
+/* Counts and queues a new task. */
+static int spawn(struct sk_sched *sched, skua_task *task, skua_task **handle)
+{
+	struct sk_worker *worker = sk_worker_current();
+
+	/* Before it can run: its end may be awaited through this. */
+	if (handle != NULL)
+		*handle = task;
+	if (worker != NULL && worker->sched == sched) {
+		sk_count(&worker->spawned, 1);
+		sk_worker_queue_hot(worker, task);
+		return 0;
+	}
+	sk_fetch_add(&sched->foreign[sk_thread_stripe() % SK_SPAWN_STRIPES].spawned, 1,
+		     SK_RELAXED);
+	sk_guard_enter();
+	sk_sched_inject(sched, task);
+	sk_guard_leave();
+	return 0;
+}
+
+int sk_sched_spawn(struct sk_sched *sched, const skua_future *future, skua_task **handle)
+{
+	skua_task *task;
+
+	if (sk_load(&sched->phase, SK_RELAXED) != SK_PHASE_OPEN)
+		return -ESHUTDOWN;
+	task = sk_task_new(sched, future, future->ops->size, handle != NULL);
+	if (task == NULL)
+		return -ENOMEM;
+	return spawn(sched, task, handle);
+}
+
+int sk_sched_spawn_reference(struct sk_sched *sched, skua_future *future, skua_task **handle)
+{
+	skua_task *task;
+
+	if (sk_load(&sched->phase, SK_RELAXED) != SK_PHASE_OPEN)
+		return -ESHUTDOWN;
+	task = sk_task_new(sched, NULL, 0, handle != NULL);
+	if (task == NULL)
+		return -ENOMEM;
+	task->future = future;
+	return spawn(sched, task, handle);
+}
+
+/* ---- Batches ---- */
+
+int sk_batch_init(struct sk_batch *batch, struct sk_sched *sched)
+{
+	batch->sched = sched;
+	batch->touched_count = 0;
+	batch->strays = (struct sk_chain){0};
+	batch->chains = sk_calloc(sched->options.workers, sizeof *batch->chains);
+	batch->touched = sk_calloc(sched->options.workers, sizeof *batch->touched);
+	if (batch->chains != NULL && batch->touched != NULL)
+		return 0;
+	sk_batch_destroy(batch);
+	return -ENOMEM;
+}
+
+void sk_batch_destroy(struct sk_batch *batch)
+{
+	sk_free(batch->chains);
+	sk_free(batch->touched);
+	batch->chains = NULL;
+	batch->touched = NULL;
+}
+
+void sk_batch_add(struct sk_batch *batch, sk_waiter waiter)
+{
+	skua_task *task = sk_waiter_task(waiter);
+	struct sk_chain *chain;
+	uint16_t index;
+
+	if (waiter == SK_NO_WAITER)
+		return;
+	if (task == NULL || task->sched != batch->sched) {
+		sk_waiter_wake(waiter);
+		return;
+	}
+	if (!sk_task_mark_and_release(task))
+		return;
+	index = sk_load(&task->last_worker, SK_RELAXED);
+	if (sk_idle_is_asleep(&batch->sched->idle, index)) {
+		sk_chain_add(&batch->strays, task);
+		return;
+	}
+	chain = &batch->chains[index];
+	if (chain->count == 0)
+		batch->touched[batch->touched_count++] = index;
+	sk_chain_add(chain, task);
+}
+
+void sk_batch_publish(struct sk_batch *batch)
+{
+	struct sk_sched *sched = batch->sched;
+
+	for (unsigned i = 0; i < batch->touched_count; i++) {
+		struct sk_chain *chain = &batch->chains[batch->touched[i]];
+
+		publish(sched, batch->touched[i], chain);
+		*chain = (struct sk_chain){0};
+	}
+	batch->touched_count = 0;
+	if (batch->strays.count > 0) {
+		/* All to one worker, awake if there is one; if they are many, others will steal. */
+		unsigned last = sk_load(&batch->strays.oldest->last_worker, SK_RELAXED);
+
+		publish(sched, choose_worker(sched, last), &batch->strays);
+		batch->strays = (struct sk_chain){0};
+	}
+}
+
+/* ---- The driver's look ---- */
+
+void sk_sched_watch(struct sk_sched *sched)
+{
+	const struct sk_driver_ops *ops = sched->options.driver_ops;
+
+	if (ops == NULL)
+		return;
+	/* Sequentially consistent: this worker's sleeper bit was cleared before; see the end of
+	 * sk_sched_monitor. */
+	sk_fence();
+	if (sk_load(&sched->monitoring, SK_RELAXED) == 0 &&
+	    sk_exchange(&sched->monitoring, 1, SK_SEQ_CST) == 0)
+		ops->watch(sched->options.driver);
+}
+
+/* One worker that is awake: has it been in the same poll since the last look? */
+static void help(struct sk_sched *sched, struct sk_worker *worker, uint64_t now)
+{
+	uint64_t tick = sk_load(&worker->tick, SK_RELAXED);
+
+	if (tick != worker->monitor_tick) {
+		worker->monitor_tick = tick;
+		return;
+	}
+	sk_store(&worker->stuck_tick, tick, SK_RELAXED);
+	sk_timers_fire(&worker->timers, now);
+	if (sk_worker_has_backlog(worker)) {
+		sk_fence();
+		wake_claimed(sched, sk_idle_claim(&sched->idle, worker->index));
+	}
+}
+
+bool sk_sched_monitor(struct sk_sched *sched)
+{
+	uint64_t now = sk_now();
+	bool all_asleep = true;
+
+	for (uint32_t i = 0; i < sched->options.workers; i++) {
+		if (sk_idle_is_asleep(&sched->idle, i))
+			continue;
+		all_asleep = false;
+		help(sched, sched->workers[i], now);
+	}
+	sched->monitor_quiet = all_asleep ? sched->monitor_quiet + 1 : 0;
+	if (sched->monitor_quiet < QUIET_LOOKS)
+		return true;
+	sched->monitor_quiet = 0;
+	/* Sequentially consistent, between giving up and looking once more: a worker that wakes
+	 * clears its bit and then looks at `monitoring`. */
+	sk_exchange(&sched->monitoring, 0, SK_SEQ_CST);
+	sk_fence();
+	if (sk_idle_count(&sched->idle) == sched->options.workers)
+		return false;
+	return sk_exchange(&sched->monitoring, 1, SK_SEQ_CST) == 0;
+}
+
+void sk_sched_timer_changed(struct sk_sched *sched, unsigned index)
+{
+	sk_fence();
+	if (sk_idle_claim_worker(&sched->idle, index))
+		wake_claimed(sched, (int)index);
+}
+
+/* ---- The end ---- */
+
+static void wake_everybody(struct sk_sched *sched)
+{
+	sk_fence();
+	for (uint32_t i = 0; i < sched->options.workers; i++)
+		if (sk_idle_claim_worker(&sched->idle, i))
+			wake_claimed(sched, (int)i);
+}
+
+void sk_sched_close(struct sk_sched *sched)
+{
+	/* Release: pairs with the acquire in follow_phase. */
+	sk_store(&sched->phase, SK_PHASE_CLOSING, SK_RELEASE);
+	wake_everybody(sched);
+	sk_blocking_close(&sched->blocking);
+}
+
+void sk_sched_task_ended(struct sk_sched *sched)
+{
+	if (sk_load(&sched->phase, SK_RELAXED) == SK_PHASE_OPEN)
+		return;
+	sk_mutex_lock(&sched->drain_lock);
+	sk_cond_signal(&sched->drained);
+	sk_mutex_unlock(&sched->drain_lock);
+}
+
+/* Jobs of the blocking pool, by its own lock. */
+static void count_jobs(struct sk_sched *sched, uint64_t *spawned, uint64_t *completed)
+{
+	sk_mutex_lock(&sched->blocking.lock);
+	*spawned += sched->blocking.spawned;
+	*completed += sched->blocking.completed;
+	sk_mutex_unlock(&sched->blocking.lock);
+}
+
+static uint64_t count_spawned(struct sk_sched *sched)
+{
+	uint64_t spawned = 0;
+
+	for (uint32_t i = 0; i < sched->options.workers; i++)
+		spawned += sk_load(&sched->workers[i]->spawned, SK_ACQUIRE);
+	for (uint32_t i = 0; i < SK_SPAWN_STRIPES; i++)
+		spawned += sk_load(&sched->foreign[i].spawned, SK_ACQUIRE);
+	return spawned;
+}
+
+static uint64_t count_completed(struct sk_sched *sched)
+{
+	uint64_t completed = 0;
+
+	/* Acquire: pairs with sk_count; the spawns that came before are seen by count_spawned. */
+	for (uint32_t i = 0; i < sched->options.workers; i++)
+		completed += sk_load(&sched->workers[i]->completed, SK_ACQUIRE);
+	return completed;
+}
+
+static bool everything_ended(struct sk_sched *sched)
+{
+	uint64_t completed = 0, spawned = 0, unused = 0;
+
+	/* First all that completed, then all that was spawned: see sched.h. */
+	count_jobs(sched, &unused, &completed);
+	completed += count_completed(sched);
+	spawned += count_spawned(sched);
+	unused = 0;
+	count_jobs(sched, &spawned, &unused);
+	return completed == spawned;
+}
+
+bool sk_sched_drain(struct sk_sched *sched, uint64_t deadline)
+{
+	bool ended;
+
+	sk_mutex_lock(&sched->drain_lock);
+	while (!(ended = everything_ended(sched)))
+		if (!sk_cond_wait_until(&sched->drained, &sched->drain_lock, deadline)) {
+			ended = everything_ended(sched);
+			break;
+		}
+	sk_mutex_unlock(&sched->drain_lock);
+	return ended;
+}
+
+void sk_sched_stop(struct sk_sched *sched)
+{
+	/* Release: pairs with the acquire in follow_phase. */
+	sk_store(&sched->phase, SK_PHASE_STOPPED, SK_RELEASE);
+	wake_everybody(sched);
+	for (uint32_t i = 0; i < sched->started; i++)
+		sk_thread_join(&sched->workers[i]->thread);
+	sched->started = 0;
+}
+
+static void abandon(skua_task *task)
+{
+	sk_log(SKUA_LOG_WARN, "task %s did not end in time and is dropped (at line %u of %s)",
+	       task->future->ops->name, task->future->line,
+	       task->future->ops->file != NULL ? task->future->ops->file : "an unknown file");
+	sk_task_abandon(task);
+	sk_task_release(task);
+}
+
+/* A task out of a queue: if it is in a list as well, it is left to that. */
+static unsigned abandon_queued(skua_task *task)
+{
+	if (task == NULL || task->owned)
+		return 0;
+	abandon(task);
+	return 1;
+}
+
+static unsigned abandon_tasks(struct sk_sched *sched, struct sk_worker *worker)
+{
+	unsigned count = 0;
+	skua_task *task = sk_inbox_take(&worker->inbox);
+
+	while (task != NULL) {
+		skua_task *next = task->next;
+
+		count += abandon_queued(task);
+		task = next;
+	}
+	count += abandon_queued(sk_exchange(&worker->lifo, NULL, SK_RELAXED));
+	while ((task = sk_deque_pop(&worker->deque)) != NULL)
+		count += abandon_queued(task);
+	(void)sched;
+	return count;
+}
+
+static unsigned abandon_owned(struct sk_worker *worker)
+{
+	unsigned count = 0;
+
+	while (worker->owned != NULL) {
+		skua_task *task = worker->owned;
+
+		worker->owned = task->owned_next;
+		if (sk_task_is_complete(task)) {
+			/* It ended on another worker, and nobody came to fetch it. */
+			sk_task_release(task);
+			continue;
+		}
+		abandon(task);
+		count++;
+	}
+	return count;
+}
+
+unsigned sk_sched_free(struct sk_sched *sched)
+{
+	unsigned abandoned = 0;
+
+	/* First what is only in queues, then the lists: waking a joiner may queue it again, but
+	 * such a joiner has been polled, so it is in a list. */
+	for (uint32_t i = 0; i < sched->options.workers; i++)
+		abandoned += abandon_tasks(sched, sched->workers[i]);
+	for (uint32_t i = 0; i < sched->options.workers; i++)
+		abandoned += abandon_owned(sched->workers[i]);
+	sk_blocking_join(&sched->blocking);
+	sk_guard_wait();
+	free_memory(sched);
+	return abandoned;
+}
+
+/* ---- Counters ---- */
+
+void sk_sched_stats(struct sk_sched *sched, skua_stats *stats)
+{
+	stats->workers = sched->options.workers;
+	stats->completed = count_completed(sched);
+	stats->spawned = count_spawned(sched);
+	count_jobs(sched, &stats->spawned, &stats->completed);
+	for (uint32_t i = 0; i < sched->options.workers; i++) {
+		struct sk_worker *worker = sched->workers[i];
+
+		stats->polls += sk_load(&worker->tick, SK_RELAXED);
+		stats->stolen += sk_load(&worker->stolen, SK_RELAXED);
+		stats->parks += sk_load(&worker->parks, SK_RELAXED);
+		stats->wakes += sk_load(&worker->wakes, SK_RELAXED);
+	}
+	sk_mutex_lock(&sched->blocking.lock);
+	stats->blocking_threads = sched->blocking.threads;
+	sk_mutex_unlock(&sched->blocking.lock);
+}

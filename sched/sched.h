@@ -1,0 +1,129 @@
+/*
+ * sched.h - the scheduler: all workers together, the ways in for other threads, and the end.
+ *
+ * The layers above are seen through two things only: `runtime`, which is handed to polls, and the
+ * small table sk_driver_ops. The driver in turn calls sk_batch_* and sk_sched_monitor.
+ *
+ * Shutdown, in order:
+ *   1. sk_sched_close: the phase becomes CLOSING. Nothing can be spawned; each worker cancels the
+ *      tasks in its list (tasks in a queue notice by themselves: an await looks at the phase).
+ *   2. sk_sched_drain: waits until every task and job has ended, or a deadline passes. The test is
+ *      four-counter termination detection in its monotone form: read all `completed`, then all
+ *      `spawned`; if the sums are equal, then at the time of the first read nothing was alive, and
+ *      what is not alive spawns nothing.
+ *   3. sk_sched_stop: the phase becomes STOPPED, workers leave their loop and are joined.
+ *   4. The driver is stopped by the layer above, so that nobody else calls in.
+ *   5. sk_sched_free: tasks that are left are abandoned, the blocking pool is joined, threads that
+ *      are in the middle of a wake are waited for (guard.h), memory goes.
+ */
+#ifndef SKUA_SCHED_SCHED_H
+#define SKUA_SCHED_SCHED_H
+
+#include "sched/blocking.h"
+#include "sched/idle.h"
+#include "sched/inbox.h"
+#include "sched/sync.h"
+
+#include "skua/future.h"
+#include "skua/runtime.h"
+
+struct sk_worker;
+
+/* How the scheduler sees the driver. May be absent (tests): then nothing is ever paced. */
+struct sk_driver_ops {
+	/* Some worker is awake: call sk_sched_monitor every SK_MONITOR_MS until it returns false.
+	 * Any thread; must not block. */
+	void (*watch)(void *driver);
+};
+
+enum { SK_PHASE_OPEN, SK_PHASE_CLOSING, SK_PHASE_STOPPED };
+
+struct sk_sched_options {
+	uint32_t workers;
+	uint32_t budget;
+	uint32_t spin_us;
+	uint32_t max_blocking;
+	uint32_t blocking_keepalive_ms;
+	const int *cpus; /* worker i runs on cpus[i % cpu_count]; none if cpu_count is 0 */
+	uint32_t cpu_count;
+	skua_runtime *runtime;
+	const struct sk_driver_ops *driver_ops; /* or NULL */
+	void *driver;
+};
+
+enum { SK_SPAWN_STRIPES = 16 };
+
+struct sk_sched {
+	struct sk_idle idle;
+	SK_ATOMIC(uint32_t) phase SK_ALIGNED;
+	SK_ATOMIC(uint32_t) monitoring; /* the driver looks after us */
+	struct sk_worker **workers;
+	struct sk_sched_options options;
+	uint32_t started;       /* workers whose threads run */
+	uint32_t monitor_quiet; /* looks of the driver in a row that found everybody asleep */
+	struct sk_blocking blocking;
+	struct {
+		SK_ATOMIC(uint64_t) spawned SK_ALIGNED;
+	} foreign[SK_SPAWN_STRIPES]; /* tasks spawned by other threads */
+	sk_mutex drain_lock;
+	sk_cond drained; /* a task has ended while CLOSING */
+};
+
+/* Makes a scheduler; its workers do not run yet. Returns 0 or -ENOMEM. */
+int sk_sched_new(const struct sk_sched_options *options, struct sk_sched **sched);
+
+/* Starts the workers. Returns 0 or -EAGAIN: then call sk_sched_stop and sk_sched_free. */
+int sk_sched_start(struct sk_sched *sched);
+
+/* Spawns a task; see skua_spawn. `reference` polls the caller's future in place. */
+int sk_sched_spawn(struct sk_sched *sched, const skua_future *future, skua_task **task);
+int sk_sched_spawn_reference(struct sk_sched *sched, skua_future *future, skua_task **task);
+
+/* Queues a task that became SCHEDULED, from a thread that is not one of the workers. */
+void sk_sched_inject(struct sk_sched *sched, skua_task *task);
+
+/* Makes the driver watch, if it does not yet. */
+void sk_sched_watch(struct sk_sched *sched);
+
+/* The driver's regular look: helps stuck workers. False: all sleep, do not come again until
+ * watch is called. */
+bool sk_sched_monitor(struct sk_sched *sched);
+
+/* Recomputes how long a worker may sleep, after a timer of its shard was armed from outside. */
+void sk_sched_timer_changed(struct sk_sched *sched, unsigned worker);
+
+/* ---- Batches: how the driver publishes what one wait has brought ---- */
+
+struct sk_batch {
+	struct sk_sched *sched;
+	struct sk_chain *chains; /* one for each worker */
+	uint16_t *touched;       /* the workers whose chain is not empty */
+	unsigned touched_count;
+	struct sk_chain strays; /* tasks whose last worker sleeps */
+};
+
+int sk_batch_init(struct sk_batch *batch, struct sk_sched *sched);
+void sk_batch_destroy(struct sk_batch *batch);
+
+/* Takes a waiter over. A task joins the chain of the worker that ran it last, if that is awake; a
+ * foreign waker is woken at once. */
+void sk_batch_add(struct sk_batch *batch, sk_waiter waiter);
+
+/* Publishes each chain with one operation, and wakes at most one worker for each. */
+void sk_batch_publish(struct sk_batch *batch);
+
+/* ---- The end ---- */
+
+void sk_sched_close(struct sk_sched *sched);
+/* True when everything has ended; false when the deadline has passed. */
+bool sk_sched_drain(struct sk_sched *sched, uint64_t deadline);
+void sk_sched_stop(struct sk_sched *sched);
+/* Returns how many tasks had to be abandoned. */
+unsigned sk_sched_free(struct sk_sched *sched);
+
+/* A task of this scheduler has ended: for sk_sched_drain. */
+void sk_sched_task_ended(struct sk_sched *sched);
+
+void sk_sched_stats(struct sk_sched *sched, skua_stats *stats);
+
+#endif /* SKUA_SCHED_SCHED_H */

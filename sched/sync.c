@@ -1,0 +1,428 @@
+/*
+ * sync.c - what sync.h declares: threads, parking, the clock and memory of this system.
+ *
+ * Parking is a futex on Linux and a mutex with a condition elsewhere.
+ */
+#include "sched/sync.h"
+
+#include <errno.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#ifdef __linux__
+#include <linux/futex.h>
+#include <sys/syscall.h>
+#endif
+
+#include <uv.h>
+
+#include "skua/base.h"
+
+/* ---- Mistakes ---- */
+
+void sk_panic_at(const char *file, int line, const char *message)
+{
+	fprintf(stderr, "skua: %s:%d: %s\n", file, line, message);
+	abort();
+}
+
+static void check(int error, const char *call)
+{
+	if (error == 0)
+		return;
+	fprintf(stderr, "skua: %s: %s\n", call, strerror(error));
+	abort();
+}
+
+#ifdef SK_TSAN
+void sk_fence(void)
+{
+	static SK_ATOMIC(uint32_t) word;
+
+	sk_fetch_add(&word, 0, SK_SEQ_CST);
+}
+#endif
+
+/* ---- Threads ---- */
+
+struct thread_start {
+	void (*run)(void *argument);
+	void *argument;
+	char name[16];
+};
+
+static void *thread_main(void *argument)
+{
+	struct thread_start start = *(struct thread_start *)argument;
+
+	sk_free(argument);
+#ifdef __linux__
+	pthread_setname_np(pthread_self(), start.name);
+#endif
+	start.run(start.argument);
+	return NULL;
+}
+
+int sk_thread_start(sk_thread *thread, const char *name, void (*run)(void *argument),
+		    void *argument)
+{
+	struct thread_start *start = sk_malloc(sizeof *start);
+	sigset_t all, before;
+	int error;
+
+	if (start == NULL)
+		return -ENOMEM;
+	start->run = run;
+	start->argument = argument;
+	snprintf(start->name, sizeof start->name, "%s", name);
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &before);
+	error = pthread_create(&thread->id, NULL, thread_main, start);
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	if (error != 0)
+		sk_free(start);
+	return -error;
+}
+
+void sk_thread_join(sk_thread *thread)
+{
+	check(pthread_join(thread->id, NULL), "pthread_join");
+}
+
+int sk_thread_pin(int cpu)
+{
+#ifdef __linux__
+	/* A mask large enough for any CPU number that the kernel can give. */
+	unsigned long mask[8192 / (8 * sizeof(unsigned long))] = {0};
+	size_t bits = 8 * sizeof mask[0];
+
+	if (cpu < 0 || (size_t)cpu >= 8 * sizeof mask)
+		return -EINVAL;
+	mask[(size_t)cpu / bits] |= 1ul << ((size_t)cpu % bits);
+	if (syscall(SYS_sched_setaffinity, 0, sizeof mask, mask) < 0)
+		return -errno;
+	return 0;
+#else
+	(void)cpu;
+	return -ENOTSUP;
+#endif
+}
+
+void sk_thread_yield(void)
+{
+	sched_yield();
+}
+
+static _Thread_local void *thread_local_value;
+
+/*
+ * Not inlined, and behind a barrier: a compiler may keep the address of a thread-local variable
+ * over a call that changes threads. Tasks here never do that in the middle of a function, but the
+ * stackful ones of a program may.
+ */
+__attribute__((noinline)) void *sk_thread_local(void)
+{
+	void **slot = &thread_local_value;
+
+	__asm__ volatile("" : "+r"(slot));
+	return *slot;
+}
+
+__attribute__((noinline)) void sk_thread_local_set(void *value)
+{
+	void **slot = &thread_local_value;
+
+	__asm__ volatile("" : "+r"(slot));
+	*slot = value;
+}
+
+__attribute__((noinline)) uint32_t sk_thread_stripe(void)
+{
+	uintptr_t address = (uintptr_t)&thread_local_value;
+
+	/* Thread-local blocks lie whole pages apart; mix those bits (Knuth's multiplier). */
+	return (uint32_t)((address >> 12) * UINT64_C(2654435761) >> 8);
+}
+
+void sk_mutex_init(sk_mutex *mutex)
+{
+	check(pthread_mutex_init(&mutex->handle, NULL), "pthread_mutex_init");
+}
+
+void sk_mutex_destroy(sk_mutex *mutex)
+{
+	check(pthread_mutex_destroy(&mutex->handle), "pthread_mutex_destroy");
+}
+
+void sk_mutex_lock(sk_mutex *mutex)
+{
+	check(pthread_mutex_lock(&mutex->handle), "pthread_mutex_lock");
+}
+
+void sk_mutex_unlock(sk_mutex *mutex)
+{
+	check(pthread_mutex_unlock(&mutex->handle), "pthread_mutex_unlock");
+}
+
+void sk_cond_init(sk_cond *cond)
+{
+	pthread_condattr_t attributes;
+
+	check(pthread_condattr_init(&attributes), "pthread_condattr_init");
+#ifndef __APPLE__
+	check(pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC), "pthread_condattr_setclock");
+#endif
+	check(pthread_cond_init(&cond->handle, &attributes), "pthread_cond_init");
+	pthread_condattr_destroy(&attributes);
+}
+
+void sk_cond_destroy(sk_cond *cond)
+{
+	check(pthread_cond_destroy(&cond->handle), "pthread_cond_destroy");
+}
+
+void sk_cond_wait(sk_cond *cond, sk_mutex *mutex)
+{
+	check(pthread_cond_wait(&cond->handle, &mutex->handle), "pthread_cond_wait");
+}
+
+static struct timespec timespec_of(uint64_t nanoseconds)
+{
+	struct timespec ts = {
+		.tv_sec = (time_t)(nanoseconds / 1000000000u),
+		.tv_nsec = (long)(nanoseconds % 1000000000u),
+	};
+
+	return ts;
+}
+
+bool sk_cond_wait_until(sk_cond *cond, sk_mutex *mutex, uint64_t deadline)
+{
+#ifdef __APPLE__
+	uint64_t now = sk_now();
+	struct timespec ts = timespec_of(deadline > now ? deadline - now : 0);
+	int error = pthread_cond_timedwait_relative_np(&cond->handle, &mutex->handle, &ts);
+#else
+	struct timespec ts = timespec_of(deadline);
+	int error = pthread_cond_timedwait(&cond->handle, &mutex->handle, &ts);
+#endif
+	if (error == ETIMEDOUT)
+		return false;
+	check(error, "pthread_cond_timedwait");
+	return true;
+}
+
+void sk_cond_signal(sk_cond *cond)
+{
+	check(pthread_cond_signal(&cond->handle), "pthread_cond_signal");
+}
+
+void sk_cond_broadcast(sk_cond *cond)
+{
+	check(pthread_cond_broadcast(&cond->handle), "pthread_cond_broadcast");
+}
+
+/* ---- Parking ---- */
+
+enum { EMPTY, PARKED, NOTIFIED };
+
+void sk_parker_init(sk_parker *parker)
+{
+	sk_init(&parker->state, EMPTY);
+#ifndef __linux__
+	sk_mutex_init(&parker->mutex);
+	sk_cond_init(&parker->cond);
+#endif
+}
+
+void sk_parker_destroy(sk_parker *parker)
+{
+#ifndef __linux__
+	sk_cond_destroy(&parker->cond);
+	sk_mutex_destroy(&parker->mutex);
+#else
+	(void)parker;
+#endif
+}
+
+#ifdef __linux__
+
+/* Sleeps while the word is PARKED; returns -ETIMEDOUT or 0, the latter also for no reason. */
+static int futex_wait(sk_parker *parker, uint64_t deadline)
+{
+	struct timespec ts, *until = NULL;
+
+	if (deadline != SK_FOREVER) {
+		ts = timespec_of(deadline);
+		until = &ts;
+	}
+	/* WAIT_BITSET, because its timeout is a moment of the monotonic clock. */
+	if (syscall(SYS_futex, &parker->state, FUTEX_WAIT_BITSET_PRIVATE, PARKED, until, NULL,
+		    FUTEX_BITSET_MATCH_ANY) == 0)
+		return 0;
+	return errno == ETIMEDOUT ? -ETIMEDOUT : 0;
+}
+
+bool sk_park(sk_parker *parker, uint64_t deadline)
+{
+	uint32_t state = EMPTY;
+
+	/* Acquire on failure: pairs with the exchange in sk_unpark. */
+	if (!sk_cas(&parker->state, &state, PARKED, SK_ACQUIRE, SK_ACQUIRE)) {
+		sk_exchange(&parker->state, EMPTY, SK_ACQUIRE);
+		return true;
+	}
+	for (;;) {
+		bool expired = futex_wait(parker, deadline) == -ETIMEDOUT;
+
+		if (expired || sk_load(&parker->state, SK_RELAXED) == NOTIFIED)
+			/* Acquire: pairs with the exchange in sk_unpark. */
+			return sk_exchange(&parker->state, EMPTY, SK_ACQUIRE) == NOTIFIED;
+	}
+}
+
+void sk_unpark(sk_parker *parker)
+{
+	/* Release, also when it was NOTIFIED already: pairs with the acquires in sk_park. After a
+	 * PARKED was taken away the owner may be gone, so only the address is used, not the word. */
+	if (sk_exchange(&parker->state, NOTIFIED, SK_RELEASE) == PARKED)
+		syscall(SYS_futex, &parker->state, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);
+}
+
+#else
+
+bool sk_park(sk_parker *parker, uint64_t deadline)
+{
+	bool notified;
+
+	sk_mutex_lock(&parker->mutex);
+	while (sk_load(&parker->state, SK_RELAXED) != NOTIFIED) {
+		if (deadline == SK_FOREVER)
+			sk_cond_wait(&parker->cond, &parker->mutex);
+		else if (!sk_cond_wait_until(&parker->cond, &parker->mutex, deadline))
+			break;
+	}
+	notified = sk_load(&parker->state, SK_RELAXED) == NOTIFIED;
+	sk_store(&parker->state, EMPTY, SK_RELAXED);
+	sk_mutex_unlock(&parker->mutex);
+	return notified;
+}
+
+void sk_unpark(sk_parker *parker)
+{
+	sk_mutex_lock(&parker->mutex);
+	sk_store(&parker->state, NOTIFIED, SK_RELAXED);
+	sk_cond_signal(&parker->cond);
+	sk_mutex_unlock(&parker->mutex);
+}
+
+#endif
+
+/* ---- Time ---- */
+
+uint64_t sk_now(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
+}
+
+/* ---- Memory ---- */
+
+/* jemalloc's sized free, if the program or the environment brought jemalloc along. */
+extern void sdallocx(void *block, size_t size, int flags) __attribute__((weak));
+
+static void default_free_sized(void *block, size_t size)
+{
+	if (sdallocx != NULL && block != NULL)
+		sdallocx(block, size, 0);
+	else
+		free(block);
+}
+
+static const skua_allocator default_allocator = {
+	sizeof(skua_allocator), malloc, calloc, realloc, free, default_free_sized,
+};
+
+static skua_allocator allocator = {
+	sizeof(skua_allocator), malloc, calloc, realloc, free, default_free_sized,
+};
+
+/* How many runtimes and blockers live: while there are any, the table must not change. */
+static SK_ATOMIC(uint32_t) allocator_holders;
+
+int skua_set_allocator(const skua_allocator *table)
+{
+	const skua_allocator *t = table != NULL ? table : &default_allocator;
+
+	if (t->struct_size != sizeof *t || t->malloc == NULL || t->calloc == NULL ||
+	    t->realloc == NULL || t->free == NULL)
+		return -EINVAL;
+	if (sk_load(&allocator_holders, SK_ACQUIRE) != 0)
+		return -EBUSY;
+	if (uv_replace_allocator(t->malloc, t->realloc, t->calloc, t->free) != 0)
+		return -EINVAL;
+	allocator = *t;
+	return 0;
+}
+
+void sk_allocator_hold(void)
+{
+	sk_fetch_add(&allocator_holders, 1, SK_RELAXED);
+}
+
+void sk_allocator_release(void)
+{
+	/* Release: pairs with the acquire in skua_set_allocator. */
+	sk_fetch_sub(&allocator_holders, 1, SK_RELEASE);
+}
+
+void *sk_malloc(size_t size)
+{
+	return allocator.malloc(size);
+}
+
+void *sk_calloc(size_t count, size_t size)
+{
+	return allocator.calloc(count, size);
+}
+
+void sk_free(void *block)
+{
+	allocator.free(block);
+}
+
+void sk_free_sized(void *block, size_t size)
+{
+	if (allocator.free_sized != NULL)
+		allocator.free_sized(block, size);
+	else
+		allocator.free(block);
+}
+
+void *sk_calloc_aligned(size_t size)
+{
+	/* Room to move the start to a boundary, and to keep the block's true start before it. */
+	char *block = sk_malloc(size + SK_CACHE_LINE + sizeof(void *));
+	uintptr_t start;
+
+	if (block == NULL)
+		return NULL;
+	start = ((uintptr_t)block + sizeof(void *) + SK_CACHE_LINE - 1) &
+		~(uintptr_t)(SK_CACHE_LINE - 1);
+	((void **)start)[-1] = block;
+	memset((void *)start, 0, size);
+	return (void *)start;
+}
+
+void sk_free_aligned(void *block)
+{
+	if (block != NULL)
+		sk_free(((void **)block)[-1]);
+}

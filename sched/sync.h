@@ -1,0 +1,200 @@
+/*
+ * sync.h - the seam for everything that depends on other threads, on the clock or on memory.
+ *
+ * This file and sync.c are the only places in sched/, io/ and runtime/ that name atomics, threads,
+ * locks, futexes, thread-local storage, raw allocation, the clock or randomness; `./dev lint`
+ * enforces it. In a release build the atomics are the compiler's own and cost nothing extra. Under
+ * ThreadSanitizer, which does not see fences, sk_fence is a read-modify-write. A model checker
+ * replaces this one file.
+ *
+ * An atomic is declared with SK_ATOMIC(type) and reached through the macros below only: the wrapper
+ * struct makes a plain access a compile error. Every access names its order, and says in a comment
+ * which access it pairs with, unless it is SK_RELAXED.
+ */
+#ifndef SKUA_SCHED_SYNC_H
+#define SKUA_SCHED_SYNC_H
+
+#include <pthread.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* ---- Atomics ---- */
+
+#define SK_RELAXED __ATOMIC_RELAXED
+#define SK_ACQUIRE __ATOMIC_ACQUIRE
+#define SK_RELEASE __ATOMIC_RELEASE
+#define SK_ACQ_REL __ATOMIC_ACQ_REL
+#define SK_SEQ_CST __ATOMIC_SEQ_CST
+
+#define SK_ATOMIC(type)                                                                            \
+	struct {                                                                                   \
+		type value_;                                                                       \
+	}
+
+/* Before an object is shared; not atomic. */
+#define sk_init(atomic, value) ((void)((atomic)->value_ = (value)))
+
+#define sk_load(atomic, order) __atomic_load_n(&(atomic)->value_, (order))
+#define sk_store(atomic, value, order) __atomic_store_n(&(atomic)->value_, (value), (order))
+#define sk_exchange(atomic, value, order) __atomic_exchange_n(&(atomic)->value_, (value), (order))
+#define sk_fetch_add(atomic, value, order) __atomic_fetch_add(&(atomic)->value_, (value), (order))
+#define sk_fetch_sub(atomic, value, order) __atomic_fetch_sub(&(atomic)->value_, (value), (order))
+#define sk_fetch_or(atomic, value, order) __atomic_fetch_or(&(atomic)->value_, (value), (order))
+#define sk_fetch_and(atomic, value, order) __atomic_fetch_and(&(atomic)->value_, (value), (order))
+#define sk_fetch_xor(atomic, value, order) __atomic_fetch_xor(&(atomic)->value_, (value), (order))
+
+/* Compare and exchange: true if `*expected` was there and `desired` is now; otherwise `*expected`
+ * becomes what was found (read with order `failure`). The weak one may fail spuriously. */
+#define sk_cas(atomic, expected, desired, success, failure)                                        \
+	__atomic_compare_exchange_n(&(atomic)->value_, (expected), (desired), 0, (success),        \
+				    (failure))
+#define sk_cas_weak(atomic, expected, desired, success, failure)                                   \
+	__atomic_compare_exchange_n(&(atomic)->value_, (expected), (desired), 1, (success),        \
+				    (failure))
+
+#if defined(__SANITIZE_THREAD__)
+#define SK_TSAN 1
+#elif defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+#define SK_TSAN 1
+#endif
+#endif
+
+/* The sequentially consistent step between "publish" and "look", in store-then-load protocols. */
+#ifdef SK_TSAN
+void sk_fence(void);
+#else
+static inline void sk_fence(void)
+{
+	__atomic_thread_fence(__ATOMIC_SEQ_CST);
+}
+#endif
+
+/* Says that this thread only waits for another one. */
+static inline void sk_spin_hint(void)
+{
+#if defined(__x86_64__) || defined(__i386__)
+	__builtin_ia32_pause();
+#elif defined(__aarch64__)
+	__asm__ volatile("isb");
+#endif
+}
+
+/* One line of the cache, doubled because x86 fetches lines in pairs. */
+#define SK_CACHE_LINE 128
+#define SK_ALIGNED __attribute__((aligned(SK_CACHE_LINE)))
+
+/* ---- Threads ---- */
+
+typedef struct sk_thread {
+	pthread_t id;
+} sk_thread;
+
+/* Starts a thread with every signal blocked, so that signals go to the program's own threads.
+ * `name` has at most 15 characters. Returns 0, -EAGAIN, -ENOMEM. */
+int sk_thread_start(sk_thread *thread, const char *name, void (*run)(void *argument),
+		    void *argument);
+
+void sk_thread_join(sk_thread *thread);
+
+/* Keeps the calling thread on one CPU. Returns 0 or a negative errno. */
+int sk_thread_pin(int cpu);
+
+void sk_thread_yield(void);
+
+/* A small number that differs between threads and stays the same in one: for spreading. */
+uint32_t sk_thread_stripe(void);
+
+/* The one thread-local pointer there is: the worker that runs on this thread, or NULL. */
+void *sk_thread_local(void);
+void sk_thread_local_set(void *value);
+
+typedef struct sk_mutex {
+	pthread_mutex_t handle;
+} sk_mutex;
+
+typedef struct sk_cond {
+	pthread_cond_t handle;
+} sk_cond;
+
+void sk_mutex_init(sk_mutex *mutex);
+void sk_mutex_destroy(sk_mutex *mutex);
+void sk_mutex_lock(sk_mutex *mutex);
+void sk_mutex_unlock(sk_mutex *mutex);
+
+void sk_cond_init(sk_cond *cond);
+void sk_cond_destroy(sk_cond *cond);
+void sk_cond_wait(sk_cond *cond, sk_mutex *mutex);
+/* Until a moment of sk_now. Returns false when it has passed. */
+bool sk_cond_wait_until(sk_cond *cond, sk_mutex *mutex, uint64_t deadline);
+void sk_cond_signal(sk_cond *cond);
+void sk_cond_broadcast(sk_cond *cond);
+
+#define SK_FOREVER UINT64_MAX
+
+/*
+ * Puts one thread to sleep. An unpark is remembered, once: it ends the park that is going on or
+ * else the next one. Everything before an unpark is visible after the park that it ended.
+ */
+typedef struct sk_parker {
+	SK_ATOMIC(uint32_t) state;
+#ifndef __linux__
+	sk_mutex mutex;
+	sk_cond cond;
+#endif
+} sk_parker;
+
+void sk_parker_init(sk_parker *parker);
+void sk_parker_destroy(sk_parker *parker);
+/* Sleeps until unparked (true) or until `deadline` (false). Only the owner may call it. */
+bool sk_park(sk_parker *parker, uint64_t deadline);
+void sk_unpark(sk_parker *parker);
+
+/* ---- Time and randomness ---- */
+
+/* Nanoseconds of the monotonic clock. */
+uint64_t sk_now(void);
+
+/* The next number of a generator whose state is not 0 (xorshift, Marsaglia 2003). */
+static inline uint32_t sk_random(uint32_t *state)
+{
+	uint32_t x = *state;
+
+	x ^= x << 13;
+	x ^= x >> 17;
+	x ^= x << 5;
+	return *state = x;
+}
+
+/* ---- Memory ---- */
+
+/* As their namesakes, through the table of skua_set_allocator. */
+void *sk_malloc(size_t size);
+void *sk_calloc(size_t count, size_t size);
+void sk_free(void *block);
+/* For a block of sk_malloc or sk_calloc whose size is known. */
+void sk_free_sized(void *block, size_t size);
+
+/* Zeroed memory on a boundary of SK_CACHE_LINE. */
+void *sk_calloc_aligned(size_t size);
+void sk_free_aligned(void *block);
+
+/* Counts what keeps the memory functions from being replaced (runtimes, blockers). */
+void sk_allocator_hold(void);
+void sk_allocator_release(void);
+
+/* ---- Mistakes ---- */
+
+/* Says what went wrong, where, and aborts: for broken invariants, never for bad input. */
+#define sk_panic(message) sk_panic_at(__FILE__, __LINE__, message)
+__attribute__((noreturn)) void sk_panic_at(const char *file, int line, const char *message);
+
+/* An invariant, checked in every build: these checks are cheap and a broken queue is not. */
+#define sk_assert(condition)                                                                       \
+	do {                                                                                       \
+		if (__builtin_expect(!(condition), 0))                                             \
+			sk_panic("broken invariant: " #condition);                                 \
+	} while (0)
+
+#endif /* SKUA_SCHED_SYNC_H */

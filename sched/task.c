@@ -1,0 +1,187 @@
+/* task.c - the life of a task; see task.h for the state word. */
+#include "sched/task.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "sched/guard.h"
+#include "sched/sched.h"
+#include "sched/timer.h"
+#include "sched/worker.h"
+
+skua_task *sk_task_new(struct sk_sched *sched, const void *payload, size_t size, bool joinable)
+{
+	size_t total = sizeof(skua_task) + size;
+	skua_task *task;
+	uint64_t state = SK_TASK_SCHEDULED | SK_TASK_REFERENCE;
+
+	if (total > UINT32_MAX)
+		return NULL;
+	task = sk_malloc(total);
+	if (task == NULL)
+		return NULL;
+	memset(task, 0, sizeof *task);
+	if (size > 0)
+		memcpy(sk_task_payload(task), payload, size);
+	if (joinable)
+		state += SK_TASK_JOINABLE | SK_TASK_REFERENCE;
+	sk_init(&task->state, state);
+	task->sched = sched;
+	task->future = sk_task_payload(task);
+	task->size = (uint32_t)total;
+	return task;
+}
+
+static void task_free(skua_task *task)
+{
+	sk_slot_reset(&task->join);
+	sk_free_sized(task, task->size);
+}
+
+void sk_task_release(skua_task *task)
+{
+	/* Release: what this thread did with the task comes before its end. */
+	uint64_t old = sk_fetch_sub(&task->state, SK_TASK_REFERENCE, SK_ACQ_REL);
+
+	sk_assert(old >= SK_TASK_REFERENCE);
+	/* Acquire, of the same operation: so does what all others did. */
+	if (old < 2 * SK_TASK_REFERENCE)
+		task_free(task);
+}
+
+/* Whether the waker that saw this state has to queue the task. */
+static bool must_queue(uint64_t state)
+{
+	return (state & (SK_TASK_SCHEDULED | SK_TASK_RUNNING | SK_TASK_COMPLETE)) == 0;
+}
+
+/* Sets SCHEDULED. Release: what came before the wake is seen by the poll. */
+static bool mark(skua_task *task)
+{
+	return must_queue(sk_fetch_or(&task->state, SK_TASK_SCHEDULED, SK_ACQ_REL));
+}
+
+bool sk_task_mark_and_release(skua_task *task)
+{
+	uint64_t state = sk_load(&task->state, SK_RELAXED);
+
+	/* A task that is not complete keeps its life reference: this one is never the last. */
+	while ((state & SK_TASK_COMPLETE) == 0) {
+		uint64_t next = (state | SK_TASK_SCHEDULED) - SK_TASK_REFERENCE;
+
+		if (sk_cas_weak(&task->state, &state, next, SK_ACQ_REL, SK_RELAXED))
+			return must_queue(state);
+	}
+	sk_task_release(task);
+	return false;
+}
+
+void sk_task_wake(skua_task *task)
+{
+	struct sk_worker *worker = sk_worker_current();
+
+	if (worker != NULL && worker->sched == task->sched) {
+		if (mark(task))
+			sk_worker_queue_hot(worker, task);
+		return;
+	}
+	/* The runtime may be freed as soon as the task has run: guard.h keeps it until we left. */
+	sk_guard_enter();
+	if (mark(task))
+		sk_sched_inject(task->sched, task);
+	sk_guard_leave();
+}
+
+void sk_task_wake_and_release(skua_task *task)
+{
+	struct sk_worker *worker = sk_worker_current();
+
+	if (worker != NULL && worker->sched == task->sched) {
+		if (sk_task_mark_and_release(task))
+			sk_worker_queue_hot(worker, task);
+		return;
+	}
+	sk_guard_enter();
+	if (sk_task_mark_and_release(task))
+		sk_sched_inject(task->sched, task);
+	sk_guard_leave();
+}
+
+void sk_task_complete(skua_task *task, int64_t result)
+{
+	uint64_t old;
+
+	sk_timers_disarm(task);
+	task->result = result;
+	/* Release: pairs with the acquire in sk_task_is_complete. */
+	old = sk_fetch_xor(&task->state, SK_TASK_RUNNING | SK_TASK_COMPLETE, SK_ACQ_REL);
+	sk_assert((old & (SK_TASK_RUNNING | SK_TASK_COMPLETE)) == SK_TASK_RUNNING);
+	if ((old & SK_TASK_JOINABLE) != 0)
+		sk_waiter_wake(sk_slot_fire(&task->join));
+}
+
+void sk_task_abandon(skua_task *task)
+{
+	skua_future *future = task->future;
+
+	sk_timers_disarm(task);
+	if (!task->blocking && future->ops->drop != NULL)
+		future->ops->drop(future);
+	task->result = -ESHUTDOWN;
+	/* Release: as in sk_task_complete. */
+	sk_fetch_or(&task->state, SK_TASK_COMPLETE, SK_ACQ_REL);
+	sk_waiter_wake(sk_slot_fire(&task->join));
+}
+
+int sk_task_cancel(skua_task *task)
+{
+	/* Release: as a wake. */
+	uint64_t old = sk_fetch_or(&task->state, SK_TASK_CANCELLED, SK_ACQ_REL);
+
+	if ((old & SK_TASK_COMPLETE) != 0)
+		return -ESRCH;
+	if ((old & SK_TASK_CANCELLED) == 0 && !task->blocking)
+		sk_task_wake(task);
+	return 0;
+}
+
+void sk_task_close_handle(skua_task *task)
+{
+	/* Only the holder of the handle waits in the slot: nobody is left to be woken. */
+	uintptr_t word = sk_load(&task->join, SK_RELAXED);
+
+	if (sk_is_waiter(word) && sk_cas(&task->join, &word, SK_SLOT_EMPTY, SK_ACQUIRE, SK_RELAXED))
+		sk_waiter_drop(word);
+	sk_fetch_and(&task->state, ~(uint64_t)SK_TASK_JOINABLE, SK_RELAXED);
+	sk_task_release(task);
+}
+
+/* ---- The task as a waker ---- */
+
+static void *waker_clone(void *data)
+{
+	sk_task_hold(data);
+	return data;
+}
+
+static void waker_wake(void *data)
+{
+	sk_task_wake_and_release(data);
+}
+
+static void waker_wake_by_ref(void *data)
+{
+	sk_task_wake(data);
+}
+
+static void waker_drop(void *data)
+{
+	sk_task_release(data);
+}
+
+const skua_waker_ops sk_task_waker_ops = {
+	waker_clone,
+	waker_wake,
+	waker_wake_by_ref,
+	waker_drop,
+};

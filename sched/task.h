@@ -1,0 +1,129 @@
+/*
+ * task.h - the task: one cell of memory with the header, the future by value and the place for its
+ * result, and the one word that says what may happen to it next.
+ *
+ * The state word: six flags and a count of references.
+ *
+ *     SCHEDULED      somebody must poll it: it is in a queue, or its runner will put it there
+ *     RUNNING        a worker is polling it
+ *     COMPLETE       it has a result and will never be polled again
+ *     CANCELLED      it was asked to stop
+ *     JOINABLE       a handle exists
+ *
+ *     from                 to                      by whom, with which operation
+ *     (new)                SCHEDULED               spawn; plain, nobody else knows it
+ *     idle                 SCHEDULED               a waker: or SCHEDULED; who set it, queues it
+ *     SCHEDULED            RUNNING                 the worker that took it out of the queue: xor
+ *     RUNNING              RUNNING|SCHEDULED       a waker: or SCHEDULED; and does nothing else
+ *     RUNNING              idle                    the runner, on PENDING: xor RUNNING
+ *     RUNNING|SCHEDULED    SCHEDULED               the same, and it queues the task again
+ *     RUNNING[|SCHEDULED]  COMPLETE[|SCHEDULED]    the runner, with the result: xor
+ *     any                  COMPLETE                the last thread of a runtime that is freed, when
+ *                                                  no other runs: or
+ *
+ * Invariants.
+ *   - A task is in at most one queue, and only while it is SCHEDULED and not RUNNING.
+ *   - From spawn to COMPLETE there is one reference that belongs to nobody in particular (the life
+ *     reference): queues, lists and the runner need none of their own. Others: one for the handle,
+ *     one for each waker.
+ *   - After the xor that clears RUNNING, the runner does not touch a task that it did not find
+ *     SCHEDULED: another worker may already have ended and freed it.
+ *   - Every wake is a read-modify-write, also of a task that is already SCHEDULED: so what was
+ *     written before the wake is seen by the poll that follows (tokio#7622 is what happens else).
+ *
+ * A task that has once answered PENDING is in the list of the worker that polled it then (`owner`),
+ * so that a runtime that is being freed finds every task: what is in no list is in a queue. Only
+ * the owner touches its list; another worker that ends such a task leaves it in the owner's dead
+ * stack. So spawning and ending touch nothing that all workers share.
+ */
+#ifndef SKUA_SCHED_TASK_H
+#define SKUA_SCHED_TASK_H
+
+#include "sched/sync.h"
+#include "sched/waiter.h"
+
+#include "skua/future.h"
+
+struct sk_sched;
+struct sk_timer;
+
+enum {
+	SK_TASK_SCHEDULED = 1 << 0,
+	SK_TASK_RUNNING = 1 << 1,
+	SK_TASK_COMPLETE = 1 << 2,
+	SK_TASK_CANCELLED = 1 << 3,
+	SK_TASK_JOINABLE = 1 << 4,
+	SK_TASK_REFERENCE = 1 << 8, /* one reference; the count is the rest of the word */
+};
+
+struct skua_task {
+	SK_ATOMIC(uint64_t) state;
+	skua_task *next; /* in an inbox, a chain or a dead stack */
+	struct sk_sched *sched;
+	skua_future *future; /* in this cell, or the caller's own (skua_block_on) */
+	sk_slot join;        /* fires when the task is complete */
+	int64_t result;      /* written before COMPLETE */
+
+	/* The rest belongs to the runner, and to the owner's list. */
+	struct sk_timer *timers; /* those that this task has armed */
+	skua_task *owned_previous, *owned_next;
+	uint32_t size; /* of the whole cell */
+	SK_ATOMIC(uint16_t) last_worker;
+	uint16_t owner;
+	bool owned;            /* in the owner's list */
+	bool cancel_delivered; /* an await has returned -ECANCELED for CANCELLED */
+	bool yielded;          /* in the middle of skua_yield */
+	bool blocking;         /* a job of the blocking pool: never queued or polled */
+};
+
+/*
+ * A new task with the life reference, and one more if it is to be joinable. The `size` bytes at
+ * `payload`, a future or a job's argument, are copied behind the header. NULL: no memory.
+ */
+skua_task *sk_task_new(struct sk_sched *sched, const void *payload, size_t size, bool joinable);
+
+/* Where the payload is: the future, by value. */
+static inline void *sk_task_payload(skua_task *task)
+{
+	return task + 1;
+}
+
+static inline void sk_task_hold(skua_task *task)
+{
+	/* Relaxed: whoever adds a reference has one. */
+	sk_fetch_add(&task->state, SK_TASK_REFERENCE, SK_RELAXED);
+}
+
+/* Gives one reference up; the last one frees the cell. */
+void sk_task_release(skua_task *task);
+
+/* Wakes: the task will be polled after this. By reference, or giving one reference up. */
+void sk_task_wake(skua_task *task);
+void sk_task_wake_and_release(skua_task *task);
+
+/* The state half of a wake, for the driver, which queues whole batches: gives one reference up, and
+ * returns true if the caller must now queue the task. */
+bool sk_task_mark_and_release(skua_task *task);
+
+/* Ends a task that the caller runs: the result, the joiner, the flags. The life reference is still
+ * the caller's afterwards. */
+void sk_task_complete(skua_task *task, int64_t result);
+
+/* Ends a task that will not be polled any more: drops the future. Only when no worker runs. */
+void sk_task_abandon(skua_task *task);
+
+/* Asks it to stop, see skua_cancel. */
+int sk_task_cancel(skua_task *task);
+
+/* Gives the handle up: JOINABLE and its reference. */
+void sk_task_close_handle(skua_task *task);
+
+static inline bool sk_task_is_complete(const skua_task *task)
+{
+	/* Acquire: pairs with the xor in sk_task_complete; the result can be read. */
+	return (sk_load(&task->state, SK_ACQUIRE) & SK_TASK_COMPLETE) != 0;
+}
+
+extern const skua_waker_ops sk_task_waker_ops;
+
+#endif /* SKUA_SCHED_TASK_H */

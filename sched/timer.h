@@ -1,0 +1,79 @@
+/*
+ * timer.h - timers: one shard for each worker, a 4-ary heap under a lock of its own.
+ *
+ * A worker arms timers in its own shard and fires those that are due between polls and when it
+ * wakes; it parks no longer than until the earliest. When a worker is stuck in a long poll, the
+ * driver fires its timers for it (sk_sched_monitor): that, and tasks that have moved to another
+ * worker and disarm their timer there, are why there is a lock; it is almost never contended.
+ *
+ * A timer is the user's memory. Firing touches it last with sk_slot_fire: who then finds the slot
+ * ready may free it at once. Whoever disarms a timer takes the lock, and so waits for a firing that
+ * is going on. The timers that a task has armed hang in its list, so that those it forgot are
+ * disarmed when it ends.
+ */
+#ifndef SKUA_SCHED_TIMER_H
+#define SKUA_SCHED_TIMER_H
+
+#include "sched/sync.h"
+#include "sched/waiter.h"
+
+#include "skua/time.h"
+
+struct sk_timer {
+	uint64_t deadline;
+	sk_slot slot;             /* ready when it has fired */
+	struct sk_timers *timers; /* the shard it is armed in, or NULL */
+	skua_task *task;          /* in whose list it is; NULL under a foreign executor */
+	struct sk_timer *previous, *next;
+	uint32_t position; /* in the heap, from 1; 0: not in it. Under the shard's lock */
+
+	/* For skua_timeout (runtime/time.c). */
+	int16_t overdue;   /* what the next poll of the operation has to deliver, or 0 */
+	bool relative;     /* `deadline` is still a length of time */
+	bool interrupting; /* cx->interrupt was set on behalf of this timer */
+};
+
+_Static_assert(sizeof(struct sk_timer) <= sizeof(skua_timer), "skua_timer is too small");
+
+static inline struct sk_timer *sk_timer_of(skua_timer *timer)
+{
+	return (struct sk_timer *)(void *)timer;
+}
+
+struct sk_timers {
+	SK_ATOMIC(uint64_t) next; /* the earliest deadline, or SK_FOREVER */
+	sk_mutex lock;
+	struct sk_timer_entry *heap;
+	uint32_t count, capacity;
+};
+
+void sk_timers_init(struct sk_timers *timers);
+void sk_timers_destroy(struct sk_timers *timers);
+
+/*
+ * Arms a timer that is not armed, on behalf of the one who polls with `cx`, who is woken when it
+ * fires. Returns 0 or -ENOMEM. `*earliest` says whether it became the first to fire.
+ */
+int sk_timer_arm(struct sk_timers *timers, struct sk_timer *timer, uint64_t deadline,
+		 const skua_cx *cx, bool *earliest);
+
+/* Makes sure that it will not fire any more; it is then as new. */
+void sk_timer_disarm(struct sk_timer *timer);
+
+static inline bool sk_timer_is_armed(const struct sk_timer *timer)
+{
+	return timer->timers != NULL;
+}
+
+/* Disarms what the task, which is about to end, has left armed. */
+void sk_timers_disarm(skua_task *task);
+
+/* Fires what is due, and wakes those who wait. Any thread of the runtime. Returns how many. */
+unsigned sk_timers_fire(struct sk_timers *timers, uint64_t now);
+
+static inline uint64_t sk_timers_next(struct sk_timers *timers)
+{
+	return sk_load(&timers->next, SK_RELAXED);
+}
+
+#endif /* SKUA_SCHED_TIMER_H */

@@ -1,0 +1,481 @@
+/* worker.c - the loop that polls tasks; see worker.h for the order and idle.h for the protocol. */
+#include "sched/worker.h"
+
+#include <errno.h>
+
+#include "sched/log.h"
+#include "sched/sched.h"
+#include "sched/task.h"
+
+int sk_worker_init(struct sk_worker *worker, struct sk_sched *sched, unsigned index)
+{
+	int rc = sk_deque_init(&worker->deque, SK_DEQUE_INITIAL);
+
+	if (rc < 0)
+		return rc;
+	worker->sched = sched;
+	worker->index = index;
+	worker->random = index * 2654435761u | 1u;
+	worker->cpu = -1;
+	/* Until the first measurement a poll is assumed to be worth a wake. */
+	sk_init(&worker->mean_poll_ns, SK_WAKE_COST_NS);
+	sk_init(&worker->stuck_tick, UINT64_MAX);
+	sk_parker_init(&worker->parker);
+	sk_timers_init(&worker->timers);
+	return 0;
+}
+
+void sk_worker_destroy(struct sk_worker *worker)
+{
+	sk_timers_destroy(&worker->timers);
+	sk_parker_destroy(&worker->parker);
+	sk_deque_destroy(&worker->deque);
+}
+
+/* ---- Queueing ---- */
+
+bool sk_worker_is_behind(struct sk_worker *worker, uint64_t more)
+{
+	uint64_t backlog = sk_deque_length(&worker->deque) + more;
+
+	if (worker->sched->options.driver_ops == NULL)
+		return backlog > 0;
+	return backlog * sk_load(&worker->mean_poll_ns, SK_RELAXED) >= SK_WAKE_COST_NS;
+}
+
+static void wake_one(struct sk_sched *sched, unsigned preferred)
+{
+	int index = sk_idle_claim(&sched->idle, preferred);
+
+	if (index >= 0) {
+		sk_fetch_add(&sched->workers[index]->wakes, 1, SK_RELAXED);
+		sk_unpark(&sched->workers[index]->parker);
+	}
+}
+
+/*
+ * After work was added to the own queue. This worker is awake and will come to it, so a sleeper
+ * that is missed here costs time at worst, and the monitor bounds that; without a monitor the full
+ * protocol is followed.
+ */
+static void offer(struct sk_worker *worker)
+{
+	struct sk_sched *sched = worker->sched;
+
+	if (!sk_worker_is_behind(worker, 0))
+		return;
+	if (sched->options.driver_ops == NULL)
+		sk_fence();
+	if (sk_idle_could_wake(&sched->idle))
+		wake_one(sched, worker->index);
+}
+
+static void push(struct sk_worker *worker, skua_task *task)
+{
+	if (!sk_deque_push(&worker->deque, task)) {
+		struct sk_chain chain = {0};
+
+		sk_chain_add(&chain, task);
+		sk_inbox_push(&worker->inbox, &chain);
+	}
+}
+
+void sk_worker_queue_last(struct sk_worker *worker, skua_task *task)
+{
+	push(worker, task);
+	offer(worker);
+}
+
+void sk_worker_queue_hot(struct sk_worker *worker, skua_task *task)
+{
+	skua_task *displaced;
+
+	/* Only this worker fills the slot; a thief may empty it. Release: pairs with the acquire
+	 * in steal_lifo. */
+	if (sk_load(&worker->lifo, SK_RELAXED) == NULL) {
+		sk_store(&worker->lifo, task, SK_RELEASE);
+		return;
+	}
+	displaced = sk_exchange(&worker->lifo, task, SK_RELEASE);
+	if (displaced != NULL)
+		sk_worker_queue_last(worker, displaced);
+}
+
+/* Moves what others left in the inbox to the end of the queue. */
+static void empty_inbox(struct sk_worker *worker, struct sk_inbox *inbox)
+{
+	skua_task *task = sk_inbox_take(inbox);
+
+	while (task != NULL) {
+		skua_task *next = task->next;
+
+		push(worker, task);
+		task = next;
+	}
+	offer(worker);
+}
+
+/* ---- The list of tasks that have once been pending here ---- */
+
+static void own(struct sk_worker *worker, skua_task *task)
+{
+	task->owned = true;
+	task->owner = (uint16_t)worker->index;
+	task->owned_previous = NULL;
+	task->owned_next = worker->owned;
+	if (worker->owned != NULL)
+		worker->owned->owned_previous = task;
+	worker->owned = task;
+}
+
+static void disown(struct sk_worker *worker, skua_task *task)
+{
+	if (task->owned_previous != NULL)
+		task->owned_previous->owned_next = task->owned_next;
+	else
+		worker->owned = task->owned_next;
+	if (task->owned_next != NULL)
+		task->owned_next->owned_previous = task->owned_previous;
+	sk_task_release(task);
+}
+
+/* Ends the life reference of a task that this worker has completed. */
+static void bury(struct sk_worker *worker, skua_task *task)
+{
+	struct sk_worker *owner;
+	skua_task *head;
+
+	if (!task->owned) {
+		sk_task_release(task);
+		return;
+	}
+	owner = worker->sched->workers[task->owner];
+	if (owner == worker) {
+		disown(worker, task);
+		return;
+	}
+	head = sk_load(&owner->dead, SK_RELAXED);
+	do
+		task->next = head;
+	/* Release: pairs with the acquire in reap. */
+	while (!sk_cas_weak(&owner->dead, &head, task, SK_RELEASE, SK_RELAXED));
+}
+
+static void reap(struct sk_worker *worker)
+{
+	skua_task *task;
+
+	if (sk_load(&worker->dead, SK_RELAXED) == NULL)
+		return;
+	/* Acquire: pairs with the release in bury. */
+	task = sk_exchange(&worker->dead, NULL, SK_ACQUIRE);
+	while (task != NULL) {
+		skua_task *next = task->next;
+
+		disown(worker, task);
+		task = next;
+	}
+}
+
+/* ---- Running a task ---- */
+
+static void run(struct sk_worker *worker, skua_task *task)
+{
+	struct sk_sched *sched = worker->sched;
+	skua_future *future = task->future;
+	skua_cx cx = {
+		.waker = {&sk_task_waker_ops, task},
+		.task = task,
+		.runtime = sched->options.runtime,
+		.worker = worker,
+		.budget = (int32_t)sched->options.budget,
+	};
+	skua_poll result;
+	uint64_t old;
+
+	/* Acquire: pairs with the release of the wake, and of the end of the poll before. */
+	old = sk_fetch_xor(&task->state, SK_TASK_SCHEDULED | SK_TASK_RUNNING, SK_ACQ_REL);
+	sk_assert((old & (SK_TASK_SCHEDULED | SK_TASK_RUNNING | SK_TASK_COMPLETE)) ==
+		  SK_TASK_SCHEDULED);
+	sk_store(&task->last_worker, (uint16_t)worker->index, SK_RELAXED);
+
+	worker->running = task;
+	result = future->ops->poll(&cx, future);
+	worker->running = NULL;
+
+	if (result == SKUA_PENDING) {
+		if (!task->owned)
+			own(worker, task);
+		/* Release: the next poll, on any worker, sees what this one did. */
+		old = sk_fetch_xor(&task->state, SK_TASK_RUNNING, SK_ACQ_REL);
+		if ((old & SK_TASK_SCHEDULED) != 0)
+			sk_worker_queue_last(worker, task);
+		return;
+	}
+	sk_task_complete(task, result);
+	bury(worker, task);
+	sk_count(&worker->completed, 1);
+	if (worker->phase != SK_PHASE_OPEN)
+		sk_sched_task_ended(sched);
+}
+
+/* ---- Regular duties ---- */
+
+/* Updates the mean time of a poll from what happened since the last call. */
+static void measure(struct sk_worker *worker, uint64_t now)
+{
+	uint64_t tick = sk_load(&worker->tick, SK_RELAXED);
+	uint64_t polls = tick - worker->measure_tick, mean, sample;
+
+	if (polls < 8)
+		return;
+	sample = (now - worker->measure_from) / polls;
+	mean = sk_load(&worker->mean_poll_ns, SK_RELAXED);
+	sk_store(&worker->mean_poll_ns, (3 * mean + sample) / 4, SK_RELAXED);
+	worker->measure_from = now;
+	worker->measure_tick = tick;
+}
+
+static void maintain(struct sk_worker *worker)
+{
+	uint64_t now = sk_now();
+
+	measure(worker, now);
+	sk_timers_fire(&worker->timers, now);
+	reap(worker);
+}
+
+/* Notices that the runtime is being shut down. */
+static void follow_phase(struct sk_worker *worker)
+{
+	/* Acquire: pairs with the stores of the phase in sched.c. */
+	uint32_t phase = sk_load(&worker->sched->phase, SK_ACQUIRE);
+
+	if (phase == worker->phase)
+		return;
+	if (worker->phase == SK_PHASE_OPEN) {
+		worker->phase = phase;
+		for (skua_task *task = worker->owned; task != NULL; task = task->owned_next)
+			sk_task_cancel(task);
+	}
+	worker->phase = phase;
+	/* What this worker completed before it noticed was not announced. */
+	sk_sched_task_ended(worker->sched);
+}
+
+/* ---- Looking for work ---- */
+
+/* The next task of one's own, or NULL. */
+static skua_task *take_own(struct sk_worker *worker)
+{
+	skua_task *task;
+
+	if (!sk_inbox_empty(&worker->inbox))
+		empty_inbox(worker, &worker->inbox);
+	if (sk_load(&worker->lifo, SK_RELAXED) != NULL) {
+		/* Acquire is not needed: this worker put it there. */
+		task = sk_exchange(&worker->lifo, NULL, SK_RELAXED);
+		if (task != NULL && worker->lifo_polls < SK_LIFO_LIMIT) {
+			worker->lifo_polls++;
+			return task;
+		}
+		if (task != NULL)
+			push(worker, task);
+	}
+	worker->lifo_polls = 0;
+	return sk_deque_pop(&worker->deque);
+}
+
+static bool lifo_is_stuck(struct sk_worker *victim)
+{
+	return sk_load(&victim->lifo, SK_RELAXED) != NULL &&
+	       sk_load(&victim->stuck_tick, SK_RELAXED) == sk_load(&victim->tick, SK_RELAXED);
+}
+
+/* Takes something from one other worker; all but the first task go to the own queue. */
+static skua_task *steal_from(struct sk_worker *worker, struct sk_worker *victim)
+{
+	unsigned count = 0;
+	skua_task *task = sk_deque_steal(&victim->deque, &worker->deque, &count);
+
+	if (task == NULL && !sk_inbox_empty(&victim->inbox)) {
+		skua_task *rest;
+
+		task = sk_inbox_take(&victim->inbox);
+		if (task == NULL)
+			return NULL;
+		count = 1;
+		for (rest = task->next; rest != NULL; count++) {
+			skua_task *next = rest->next;
+
+			push(worker, rest);
+			rest = next;
+		}
+	}
+	if (task == NULL && lifo_is_stuck(victim)) {
+		/* Acquire: pairs with the release in sk_worker_queue_hot. */
+		task = sk_exchange(&victim->lifo, NULL, SK_ACQUIRE);
+		count = task != NULL;
+	}
+	if (task != NULL)
+		sk_count(&worker->stolen, count);
+	return task;
+}
+
+/* One round through all other workers, from a random one on. */
+static skua_task *search(struct sk_worker *worker)
+{
+	struct sk_sched *sched = worker->sched;
+	uint32_t workers = sched->options.workers;
+	uint32_t start = sk_random(&worker->random) % workers;
+
+	for (uint32_t i = 0; i < workers; i++) {
+		struct sk_worker *victim = sched->workers[(start + i) % workers];
+		skua_task *task = victim == worker ? NULL : steal_from(worker, victim);
+
+		if (task != NULL)
+			return task;
+	}
+	return NULL;
+}
+
+bool sk_worker_has_backlog(struct sk_worker *worker)
+{
+	return sk_deque_length(&worker->deque) > 0 || !sk_inbox_empty(&worker->inbox) ||
+	       lifo_is_stuck(worker);
+}
+
+/* The look at every queue after sk_idle_sleep: is there a reason not to park? */
+static bool must_stay_awake(struct sk_worker *worker)
+{
+	struct sk_sched *sched = worker->sched;
+
+	if (sk_load(&sched->phase, SK_RELAXED) != worker->phase)
+		return true;
+	for (uint32_t i = 0; i < sched->options.workers; i++)
+		if (sk_worker_has_backlog(sched->workers[i]))
+			return true;
+	return false;
+}
+
+/*
+ * The last searcher has found something and stops searching. Publishers that saw it search have
+ * woken nobody, so it looks whether there is more: something that no awake worker will come to, or
+ * a backlog that is worth a wake.
+ */
+static void pass_on(struct sk_worker *worker)
+{
+	struct sk_sched *sched = worker->sched;
+
+	sk_fence();
+	for (uint32_t i = 0; i < sched->options.workers; i++) {
+		struct sk_worker *other = sched->workers[i];
+		bool lost = sk_idle_is_asleep(&sched->idle, i) && sk_worker_has_backlog(other);
+
+		if (lost || sk_worker_is_behind(other, !sk_inbox_empty(&other->inbox))) {
+			wake_one(sched, i);
+			return;
+		}
+	}
+}
+
+/* Looks at the queues for a while before sleeping, if SKUA_SPIN_US says so. */
+static void spin(struct sk_worker *worker)
+{
+	uint32_t spin_us = worker->sched->options.spin_us;
+	uint64_t until;
+
+	if (spin_us == 0)
+		return;
+	until = sk_now() + (uint64_t)spin_us * 1000;
+	while (!must_stay_awake(worker) && sk_now() < until) {
+		sk_spin_hint();
+		sk_thread_yield();
+	}
+}
+
+/* Sleeps, unless there is work after all. Returns whether the worker comes back as a searcher. */
+static bool sleep_or_not(struct sk_worker *worker, bool searching)
+{
+	struct sk_idle *idle = &worker->sched->idle;
+	bool notified;
+
+	sk_idle_sleep(idle, worker->index, searching);
+	if (must_stay_awake(worker)) {
+		notified = false;
+	} else {
+		sk_count(&worker->parks, 1);
+		notified = sk_park(&worker->parker, sk_timers_next(&worker->timers));
+	}
+	if (notified)
+		return true;
+	if (sk_idle_wake_self(idle, worker->index))
+		return false;
+	/* Claimed at the same moment: the unpark is on its way. */
+	sk_park(&worker->parker, SK_FOREVER);
+	return true;
+}
+
+/* Everything the worker does without a task of its own. Returns NULL only when it has to end. */
+static skua_task *find_work(struct sk_worker *worker)
+{
+	struct sk_sched *sched = worker->sched;
+	bool searching = false;
+	skua_task *task;
+
+	measure(worker, sk_now());
+	for (;;) {
+		reap(worker);
+		follow_phase(worker);
+		if (worker->phase == SK_PHASE_STOPPED)
+			return NULL;
+		task = take_own(worker);
+		if (task == NULL && !searching)
+			searching = sk_idle_begin_search(&sched->idle);
+		if (task == NULL && searching)
+			task = search(worker);
+		if (task != NULL)
+			break;
+		spin(worker);
+		searching = sleep_or_not(worker, searching);
+		sk_sched_watch(sched);
+		worker->measure_from = sk_now();
+		worker->measure_tick = sk_load(&worker->tick, SK_RELAXED);
+		sk_timers_fire(&worker->timers, worker->measure_from);
+	}
+	if (searching && sk_idle_end_search(&sched->idle))
+		pass_on(worker);
+	return task;
+}
+
+static skua_task *next_task(struct sk_worker *worker)
+{
+	skua_task *task;
+
+	if (sk_load(&worker->tick, SK_RELAXED) % SK_MAINTENANCE_INTERVAL == 0)
+		maintain(worker);
+	if (sk_load(&worker->sched->phase, SK_RELAXED) != worker->phase)
+		follow_phase(worker);
+	if (worker->phase == SK_PHASE_STOPPED)
+		return NULL;
+	task = take_own(worker);
+	return task != NULL ? task : find_work(worker);
+}
+
+void sk_worker_main(void *argument)
+{
+	struct sk_worker *worker = argument;
+	skua_task *task;
+
+	sk_thread_local_set(worker);
+	if (worker->cpu >= 0 && sk_thread_pin(worker->cpu) < 0)
+		sk_log(SKUA_LOG_WARN, "worker %u cannot be kept on CPU %d", worker->index,
+		       worker->cpu);
+	worker->measure_from = sk_now();
+	sk_sched_watch(worker->sched);
+	while ((task = next_task(worker)) != NULL) {
+		sk_store(&worker->tick, sk_load(&worker->tick, SK_RELAXED) + 1, SK_RELAXED);
+		run(worker, task);
+	}
+	sk_thread_local_set(NULL);
+}

@@ -1,0 +1,96 @@
+/*
+ * worker.h - one worker: a thread, its queues, its timers, and the loop that polls tasks.
+ *
+ * Where a worker looks for its next task, in this order:
+ *   1. The LIFO slot: the task that the last poll woke or spawned, whose memory is in the cache.
+ *      At most SK_LIFO_LIMIT times in a row, then it goes to the end of the queue: two tasks that
+ *      wake each other do not starve the rest.
+ *   2. The queue, first in first out. Before each look what others left in the inbox is moved to
+ *      its end, so tasks woken by IO run in the order of their events.
+ *   3. Other workers: half of a queue, a whole inbox, or the LIFO slot of one that is stuck.
+ *   4. Sleep, by the protocol in idle.h.
+ *
+ * When to wake another worker. Waking an idle CPU costs more than many polls (20 to 60 us on a
+ * virtual machine), so a worker that is awake wakes another one only for a backlog that is worth
+ * it: queue length x mean time of a poll >= SK_WAKE_COST_NS. What the estimate gets wrong, the
+ * driver mends: every SK_MONITOR_MS it looks for workers that are stuck in one poll, fires their
+ * timers and wakes a worker for what waits behind them (sk_sched_monitor). A sleeping worker is
+ * always woken for a task that no awake worker has.
+ */
+#ifndef SKUA_SCHED_WORKER_H
+#define SKUA_SCHED_WORKER_H
+
+#include "sched/blocking.h"
+#include "sched/deque.h"
+#include "sched/inbox.h"
+#include "sched/sync.h"
+#include "sched/timer.h"
+
+enum {
+	SK_LIFO_LIMIT = 3,
+	SK_MAINTENANCE_INTERVAL = 61, /* polls between two looks at clock and dead tasks (prime) */
+	SK_WAKE_COST_NS = 50000,
+	SK_MONITOR_MS = 2,
+};
+
+struct sk_worker {
+	/* What others write. */
+	struct sk_inbox inbox SK_ALIGNED;
+	SK_ATOMIC(skua_task *) dead; /* tasks of this worker's list that ended elsewhere */
+	sk_parker parker;
+
+	/* What others read. */
+	struct sk_deque deque;
+	SK_ATOMIC(skua_task *) lifo SK_ALIGNED;
+	SK_ATOMIC(uint64_t) tick;         /* polls so far, and one more while in one */
+	SK_ATOMIC(uint64_t) stuck_tick;   /* the driver's word that this poll takes long */
+	SK_ATOMIC(uint64_t) mean_poll_ns; /* a moving average */
+	SK_ATOMIC(uint64_t) spawned, completed, stolen, parks, wakes;
+	struct sk_timers timers;
+
+	/* The worker's own. */
+	struct sk_sched *sched SK_ALIGNED;
+	unsigned index;
+	uint32_t random;
+	uint32_t lifo_polls;   /* in a row */
+	uint32_t phase;        /* of the runtime, as far as this worker has noticed */
+	skua_task *running;    /* the task in the middle of a poll, or NULL */
+	skua_task *owned;      /* tasks that have once been pending here */
+	uint64_t measure_from; /* time and tick of the last measurement of mean_poll_ns */
+	uint64_t measure_tick;
+	int cpu; /* to run on, or -1 */
+	sk_thread thread;
+
+	/* The driver's own. */
+	uint64_t monitor_tick;
+};
+
+/* The worker that runs on this thread, or NULL. */
+static inline struct sk_worker *sk_worker_current(void)
+{
+	uintptr_t value = (uintptr_t)sk_thread_local();
+
+	return (value & SK_JOB_THREAD) == 0 ? (struct sk_worker *)value : NULL;
+}
+
+/* Returns 0 or -ENOMEM. */
+int sk_worker_init(struct sk_worker *worker, struct sk_sched *sched, unsigned index);
+void sk_worker_destroy(struct sk_worker *worker);
+
+/* The thread's function. */
+void sk_worker_main(void *worker);
+
+/* Queues a task on the calling worker: to run next, or after all others. */
+void sk_worker_queue_hot(struct sk_worker *worker, skua_task *task);
+void sk_worker_queue_last(struct sk_worker *worker, skua_task *task);
+
+/* Whether anything of this worker's could be taken by another. */
+bool sk_worker_has_backlog(struct sk_worker *worker);
+
+/* Whether `more` tasks on top of its queue are worth waking somebody. */
+bool sk_worker_is_behind(struct sk_worker *worker, uint64_t more);
+
+/* Adds to a counter that one thread writes. */
+#define sk_count(counter, n) sk_store(counter, sk_load(counter, SK_RELAXED) + (n), SK_RELEASE)
+
+#endif /* SKUA_SCHED_WORKER_H */

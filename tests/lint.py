@@ -1,0 +1,318 @@
+#!/usr/bin/env python3
+"""The project's lint; `./dev lint` is the way to call it.
+
+Each check yields problems as `file:line: text`. The last line of the output is `lint: clean` or
+`lint: N problems`. tests/test_lint.py feeds the checks with code that they must find fault with.
+"""
+
+import argparse
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+
+LAYERS = ("sched", "io", "runtime")
+
+# ---- Reading C ----
+
+
+def blank(text, strings):
+    """The text with comments (and, if asked, strings) turned into spaces; lines stay where they are."""
+    token = re.compile(
+        r"/\*.*?\*/|//[^\n]*|\"(?:\\.|[^\"\\\n])*\"|'(?:\\.|[^'\\\n])*'", re.DOTALL
+    )
+
+    def replace(match):
+        if match.group(0)[0] in "\"'" and not strings:
+            return match.group(0)
+        return re.sub(r"[^\n]", " ", match.group(0))
+
+    return token.sub(replace, text)
+
+
+def line_of(text, position):
+    return text.count("\n", 0, position) + 1
+
+
+def read(root, path):
+    with open(os.path.join(root, path), encoding="utf-8") as file:
+        return file.read()
+
+
+# ---- Includes point down ----
+
+# What a layer may include besides the public headers, the system's, and itself.
+MAY_INCLUDE = {
+    "sched": ("sched",),
+    "io": ("io", "sched"),
+    "runtime": ("runtime", "io", "sched"),
+}
+
+
+def check_includes(root, files):
+    for path in files:
+        layer = path.split("/")[0]
+        public = path.startswith("include/")
+        if layer not in LAYERS and not public:
+            continue
+        text = blank(read(root, path), strings=False)
+        for match in re.finditer(r"^\s*#\s*include\s*([<\"])([^>\"]+)[>\"]", text, re.MULTILINE):
+            quoted, target = match.group(1) == '"', match.group(2)
+            where = f"{path}:{line_of(text, match.start(2))}"
+            folder = os.path.dirname(path)
+            if public:
+                resolved = os.path.normpath(os.path.join(folder, target))
+                if quoted and not (
+                    resolved.startswith("include/skua/")
+                    and os.path.exists(os.path.join(root, resolved))
+                ):
+                    yield f"{where}: a public header may include only include/skua: {target}"
+                elif not quoted and re.match(r"(uv|pthread|stdatomic|threads)\.h$", target):
+                    yield f"{where}: a public header must not bring in <{target}>"
+                continue
+            top = target.split("/")[0]
+            if target == "skua.h" or top == "skua":
+                continue
+            if top in LAYERS:
+                if top not in MAY_INCLUDE[layer]:
+                    yield f"{where}: {layer}/ must not include {top}/: {target}"
+            elif quoted:
+                yield f"{where}: write includes from the project's root, such as \"{layer}/x.h\": {target}"
+
+
+# ---- Concurrency, allocation, clocks and randomness only in the seam ----
+
+SEAM = ("sched/sync.h", "sched/sync.c")
+OUTSIDE_THE_SEAM = re.compile(
+    r"\b_Atomic\b|__atomic_\w+|__sync_\w+|stdatomic\.h|\bpthread_\w+|\bpthread\.h|\bSYS_futex\b"
+    r"|(?<![.>\w])(?:malloc|calloc|realloc|free|rand|srand|random)\s*\("
+    r"|\b(?:clock_gettime|getrandom|nanosleep|clock_nanosleep|usleep)\b"
+)
+
+
+def check_seam(root, files):
+    for path in files:
+        if path.split("/")[0] not in LAYERS + ("include",) or path in SEAM:
+            continue
+        if not path.endswith((".c", ".h")):
+            continue
+        text = blank(read(root, path), strings=False)
+        # A string may be the name of an included header, and nothing else.
+        text = re.sub(
+            r"\"(?:\\.|[^\"\\\n])*\"",
+            lambda m: m.group(0) if m.group(0).endswith('.h"') else " " * len(m.group(0)),
+            text,
+        )
+        for match in OUTSIDE_THE_SEAM.finditer(text):
+            yield (
+                f"{path}:{line_of(text, match.start())}: {match.group(0).strip('( ')} belongs into"
+                " sched/sync.h"
+            )
+
+
+# ---- Every public function is documented ----
+
+
+def check_comments(root, files):
+    for path in files:
+        if not (path.startswith("include/skua/") and path.endswith(".h")):
+            continue
+        lines = read(root, path).splitlines()
+        covered = False  # the declaration that ends above this line has a comment
+        inside = False  # in the middle of a declaration
+        for number, line in enumerate(lines, 1):
+            if inside:
+                inside = ";" not in line
+            elif line.startswith("SKUA_API"):
+                above = lines[number - 2].rstrip() if number > 1 else ""
+                covered = above.endswith("*/") or (covered and above.endswith(";"))
+                if not covered:
+                    yield f"{path}:{number}: no comment above: {line.strip()}"
+                inside = ";" not in line
+            else:
+                covered = False
+
+
+# ---- Exported symbols ----
+
+
+def public_functions(root, files):
+    """Name -> file:line of everything that is declared SKUA_API."""
+    found = {}
+    for path in files:
+        if not (path.startswith("include/") and path.endswith(".h")):
+            continue
+        text = blank(read(root, path), strings=True)
+        for match in re.finditer(r"^SKUA_API\b([^;{]*)", text, re.MULTILINE):
+            name = re.search(r"\b(skua_\w+)\s*\(", match.group(1))
+            where = f"{path}:{line_of(text, match.start())}"
+            if name:
+                found[name.group(1)] = where
+    return found
+
+
+def check_symbols(root, files, library):
+    run = subprocess.run(
+        ["nm", "-D", "--defined-only", library], stdout=subprocess.PIPE, text=True, check=True
+    )
+    exported = set()
+    for line in run.stdout.splitlines():
+        kind, name = line.split()[-2:]
+        if kind != "A":  # the name of a symbol version
+            exported.add(name.split("@")[0])
+    declared = public_functions(root, files)
+    for name in sorted(exported - declared.keys()):
+        yield f"{os.path.basename(library)}: exports {name}, which no public header declares"
+    for name in sorted(declared.keys() - exported):
+        yield f"{declared[name]}: {name} is declared, but the library does not export it"
+
+
+# ---- What other programs check ----
+
+
+def output_of(command, **options):
+    run = subprocess.run(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False, **options
+    )
+    return run.returncode, run.stdout
+
+
+def check_format(root, files):
+    sources = [f for f in files if f.endswith((".c", ".h"))]
+    if sources:
+        code, text = output_of(
+            ["clang-format", "--style=file", "--dry-run", "--Werror", *sources], cwd=root
+        )
+        problems = re.findall(r"^\S+:\d+:\d+: error: .*$", text, re.MULTILINE)
+        yield from problems
+        if code != 0 and not problems:
+            yield f"clang-format: {text.strip()}"
+
+
+def check_tidy(root, files, build_dir):
+    with open(os.path.join(build_dir, "compile_commands.json"), encoding="utf-8") as file:
+        database = json.load(file)
+    compiled = {
+        os.path.relpath(os.path.join(entry["directory"], entry["file"]), root) for entry in database
+    }
+    sources = sorted(compiled & set(files))
+
+    def one(path):
+        code, text = output_of(
+            ["clang-tidy", "--quiet", "-p", build_dir, "--extra-arg=-Wno-unknown-warning-option", path],
+            cwd=root,
+        )
+        return path, code, text
+
+    seen = set()
+    with ThreadPoolExecutor(2) as pool:
+        for path, code, text in pool.map(one, sources):
+            problems = re.findall(r"^(\S+?:\d+):\d+: (?:error|warning): (.*)$", text, re.MULTILINE)
+            for where, message in problems:
+                place = os.path.relpath(os.path.join(build_dir, where), root)
+                problem = f"{place}: {message}"
+                if problem not in seen:
+                    seen.add(problem)
+                    yield problem
+            if code != 0 and not problems:
+                yield f"{path}: clang-tidy: {text.strip()}"
+
+
+def check_headers_alone(root, files):
+    """Each public header compiles on its own, as each language and by each compiler there is."""
+    flags = ["-fsyntax-only", "-Wall", "-Wextra", "-Wpedantic", "-Werror", "-Iinclude"]
+    kinds = [
+        ("c", "c11", ("gcc", "clang")),
+        ("c", "c17", ("gcc", "clang")),
+        ("c++", "c++17", ("g++", "clang++")),
+    ]
+    with tempfile.TemporaryDirectory() as folder:
+        for path in files:
+            if not (path.startswith("include/") and path.endswith(".h")):
+                continue
+            for language, standard, compilers in kinds:
+                source = os.path.join(folder, "alone." + ("c" if language == "c" else "cpp"))
+                with open(source, "w", encoding="utf-8") as file:
+                    # Twice: the include guard is tested, too.
+                    name = path[len("include/") :]
+                    file.write(f'#include "{name}"\n#include "{name}"\nint skua_alone_;\n')
+                found = [c for c in compilers if shutil.which(c)]
+                if not found:
+                    yield f"{path}:1: no compiler for {standard}: need one of {', '.join(compilers)}"
+                for compiler in found:
+                    code, text = output_of(
+                        [compiler, f"-std={standard}", *flags, source], cwd=root
+                    )
+                    if code != 0:
+                        yield f"{path}:1: does not compile alone as {standard} ({compiler}): {text.strip()}"
+
+
+def check_scripts(root, files):
+    shell = []
+    for path in files:
+        if path.endswith(".py"):
+            try:
+                compile(read(root, path), path, "exec")
+            except SyntaxError as error:
+                yield f"{path}:{error.lineno}: {error.msg}"
+        elif os.path.isfile(os.path.join(root, path)) and "." not in os.path.basename(path):
+            with open(os.path.join(root, path), "rb") as file:
+                if re.match(rb"#!.*\b(ba)?sh\b", file.readline()):
+                    shell.append(path)
+        elif path.endswith(".sh"):
+            shell.append(path)
+    if shell:
+        code, text = output_of(["shellcheck", "-f", "gcc", *shell], cwd=root)
+        problems = [line for line in text.splitlines() if line.strip()]
+        yield from problems
+        if code != 0 and not problems:
+            yield "shellcheck failed"
+
+
+# ---- All of it ----
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
+    parser.add_argument("--build-dir", required=True)
+    arguments = parser.parse_args()
+    build_dir = os.path.abspath(arguments.build_dir)
+    root = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+    files = [
+        f
+        for f in subprocess.run(
+            ["git", "-C", root, "ls-files", "-z"], stdout=subprocess.PIPE, text=True, check=True
+        ).stdout.split("\0")
+        if f and os.path.isfile(os.path.join(root, f))
+    ]
+    checks = [
+        ("format (clang-format)", lambda: check_format(root, files)),
+        ("includes point down", lambda: check_includes(root, files)),
+        ("concurrency only in sched/sync.h", lambda: check_seam(root, files)),
+        ("public functions are documented", lambda: check_comments(root, files)),
+        ("public headers compile alone", lambda: check_headers_alone(root, files)),
+        (
+            "exported symbols",
+            lambda: check_symbols(root, files, os.path.join(build_dir, "libskua.so")),
+        ),
+        ("scripts (shellcheck, python)", lambda: check_scripts(root, files)),
+        ("static analysis (clang-tidy)", lambda: check_tidy(root, files, build_dir)),
+    ]
+    total = 0
+    for title, check in checks:
+        problems = list(check())
+        total += len(problems)
+        print(f"{title}: {'ok' if not problems else f'{len(problems)} problems'}")
+        for problem in problems:
+            print(f"  {problem}")
+        sys.stdout.flush()
+    print("lint: clean" if not total else f"lint: {total} problems", flush=True)
+    return 1 if total else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
