@@ -17,7 +17,7 @@ static void release(struct sk_thread_waker *waker)
 	sk_free_sized(waker, sizeof *waker);
 }
 
-static void *clone(void *data)
+static void *duplicate(void *data)
 {
 	struct sk_thread_waker *waker = data;
 
@@ -43,7 +43,7 @@ static void drop(void *data)
 	release(data);
 }
 
-static const skua_waker_ops ops = {clone, wake, wake_by_ref, drop};
+static const skua_waker_ops ops = {duplicate, wake, wake_by_ref, drop};
 
 struct sk_thread_waker *sk_thread_waker_new(void)
 {
