@@ -49,8 +49,8 @@ static int open_socket(const skua_addr *addr, const skua_listen_options *options
 	if (fd < 0)
 		return fd;
 	rc = configure(fd, options);
-	if (rc == 0 && (bind(fd, sk_addr_sockaddr(addr), addr->length) < 0 ||
-			listen(fd, backlog) < 0))
+	if (rc == 0 &&
+	    (bind(fd, sk_addr_sockaddr(addr), addr->length) < 0 || listen(fd, backlog) < 0))
 		rc = -errno;
 	if (rc == 0)
 		return fd;
