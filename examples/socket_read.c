@@ -222,6 +222,13 @@ struct socket_read {
 	skua_registration registration;
 };
 
+static int socket_read_register(struct socket_read *self)
+{
+	skua_interest interest = {.id = self->id, .flags = SKUA_READABLE};
+
+	return skua_blocker_register(self->io->blocker, self->fd, interest, &self->registration);
+}
+
 /*
  * Has the future polled again when the socket is readable. The order matters: the waker is in the
  * map before the blocker is asked for an event. Returns as map_store does, or an error.
@@ -237,18 +244,20 @@ static int wait_readable(struct socket_read *self, const skua_waker *waker)
 	if (self->id == 0)
 		return -ENOSPC;
 	rc = map_store(&io->wakers, self->id, waker);
-	if (rc != 1)
-		return rc;
-	say("%s: poll #%d: EAGAIN; waker stored under id %d, interest {%d, READABLE} %s -> PENDING",
-	    self->name, self->polls, (int)self->id, (int)self->id,
-	    first ? "registered" : "rearmed");
-	if (!first)
-		rc = skua_blocker_rearm(io->blocker, &self->registration, SKUA_READABLE);
-	else
-		rc = skua_blocker_register(io->blocker, self->fd,
-					   (skua_interest){self->id, SKUA_READABLE},
-					   &self->registration);
-	return rc < 0 ? rc : 1;
+	if (rc == 1) {
+		say("%s: poll #%d: EAGAIN; waker stored under id %d, interest {%d, READABLE} %s -> "
+		    "PENDING",
+		    self->name, self->polls, (int)self->id, (int)self->id,
+		    first ? "registered" : "rearmed");
+		rc = first ? socket_read_register(self)
+			   : skua_blocker_rearm(io->blocker, &self->registration, SKUA_READABLE);
+		rc = rc < 0 ? rc : 1;
+	}
+	if (first && rc < 0) {
+		map_remove(&io->wakers, self->id);
+		self->id = 0; /* there is nothing to deregister */
+	}
+	return rc;
 }
 
 static void socket_read_release(skua_future *future)
