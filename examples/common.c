@@ -27,7 +27,7 @@ const char *error_text(int64_t error)
 {
 	static _Thread_local char text[128];
 
-	snprintf(text, sizeof text, "%s", strerror((int)-error));
+	snprintf(text, sizeof text, "%s", skua_strerror(error));
 	text[0] = (char)tolower((unsigned char)text[0]);
 	return text;
 }

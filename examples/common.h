@@ -1,6 +1,6 @@
 /*
- * examples/common.h - what the servers and the load generator have in common, and what has little to
- * do with Skua: options on the command line, messages, and the way from a start to a clean stop.
+ * examples/common.h - what the servers and the load generator have in common, and what has little
+ * to do with Skua: options on the command line, messages, and the way from a start to a clean stop.
  */
 #ifndef EXAMPLES_COMMON_H
 #define EXAMPLES_COMMON_H

@@ -54,7 +54,7 @@ static void check(int64_t rc, const char *what)
 {
 	if (rc >= 0)
 		return;
-	fprintf(stderr, "socket_read: %s: %s\n", what, strerror((int)-rc));
+	fprintf(stderr, "socket_read: %s: %s\n", what, skua_strerror(rc));
 	exit(1);
 }
 

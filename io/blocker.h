@@ -2,10 +2,11 @@
  * blocker.h - the inside of the IO blocker (skua/blocker.h): a libuv loop, and how a backend hangs
  * descriptors into it.
  *
- * Only the thread that blocks touches the loop. Other threads reach it through one uv_async_t by one
- * rule: publish; sk_fence; uv_async_send. The fence is not optional: uv_async_send returns early on
- * a plain look at a flag that the loop clears (libuv src/unix/async.c), so without it the publication
- * may be ordered after that look, and the wake is lost, on x86 too (libuv#349, julia#45899).
+ * Only the thread that blocks touches the loop. Other threads reach it through one uv_async_t by
+ * one rule: publish; sk_fence; uv_async_send. The fence is not optional: uv_async_send returns
+ * early on a plain look at a flag that the loop clears (libuv src/unix/async.c), so without it the
+ * publication may be ordered after that look, and the wake is lost, on x86 too (libuv#349,
+ * julia#45899).
  */
 #ifndef SKUA_IO_BLOCKER_H
 #define SKUA_IO_BLOCKER_H

@@ -7,8 +7,8 @@
  * has to wait for writing, none for each event. libuv itself could only watch them level-triggered,
  * with three epoll_ctl for each event, all on its own thread.
  *
- * A set inside a set is well supported since Linux 5.13; until then some wakes of the outer set were
- * lost (fixed by "epoll: restore waking from ep_done_scan()" there and in the stable trees).
+ * A set inside a set is well supported since Linux 5.13; until then some wakes of the outer set
+ * were lost (fixed by "epoll: restore waking from ep_done_scan()" there and in the stable trees).
  */
 #ifdef __linux__
 

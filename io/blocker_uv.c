@@ -5,9 +5,9 @@
  * and the watch in a list that the loop empties when it is kicked. A watch is in the list at most
  * once: who sets the first bit puts it there. The list is only ever taken whole (see inbox.h).
  *
- * uv_poll is level-triggered; a direction is stopped when it has been reported, and started again by
- * the next rearm. libuv aborts the process when epoll_ctl says that a descriptor is bad (libuv#1495),
- * so a descriptor is closed here, by the loop's thread, after its watch was stopped.
+ * uv_poll is level-triggered; a direction is stopped when it has been reported, and started again
+ * by the next rearm. libuv aborts the process when epoll_ctl says that a descriptor is bad
+ * (libuv#1495), so a descriptor is closed here, by the loop's thread, after its watch was stopped.
  */
 #include "io/blocker.h"
 

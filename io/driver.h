@@ -4,8 +4,8 @@
  * It never reads or writes a socket, runs no code of the user's tasks, and takes no lock that
  * others hold for long. One turn of its loop: block; for each event find the source and fire its
  * slots; publish all woken tasks as one batch (sk_batch). Before it blocks again it gives way: it
- * yields the CPU and looks once more, SK_DRIVER_LOOKS times, so that on a busy machine events gather
- * and one batch carries many. Blocking at once costs a third of the throughput on two CPUs
+ * yields the CPU and looks once more, SK_DRIVER_LOOKS times, so that on a busy machine events
+ * gather and one batch carries many. Blocking at once costs a third of the throughput on two CPUs
  * (docs/design.md).
  *
  * The first driver also looks after the workers (sk_sched_monitor) by a timer of its loop, which

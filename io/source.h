@@ -1,10 +1,10 @@
 /*
  * source.h - a source: one descriptor, the two slots in which tasks wait for it, and its life.
  *
- * From event to waker. A source is registered with its driver's blocker under an event id: its index
- * in the table, and a generation that changes when the place is given to another descriptor. The
- * driver takes an id out of an event, finds the source, and fires the slot of each direction that is
- * ready; the waiter that was in the slot is woken. That is the map from event id to waker.
+ * From event to waker. A source is registered with its driver's blocker under an event id: its
+ * index in the table, and a generation that changes when the place is given to another descriptor.
+ * The driver takes an id out of an event, finds the source, and fires the slot of each direction
+ * that is ready; the waiter that was in the slot is woken. That is the map from event id to waker.
  *
  * An operation (sk_source_operate) is tried first and waits only when the kernel says EAGAIN:
  *
@@ -17,13 +17,14 @@
  *
  * Life. One word holds it: CLOSING, `users` that are inside a system call, and `references`. Who
  * holds a reference: the handle (until close), the descriptor (until it is closed), each operation
- * that has answered PENDING (until it is polled again). The descriptor is closed by whoever ends the
- * last use after CLOSING was set, so its number cannot be reused under a system call (Go's fdMutex,
- * internal/poll/fd_mutex.go). The place in the table is reused when nothing is left; its memory stays
- * as long as the runtime, so a late event finds at worst a slot to make ready for nothing.
+ * that has answered PENDING (until it is polled again). The descriptor is closed by whoever ends
+ * the last use after CLOSING was set, so its number cannot be reused under a system call (Go's
+ * fdMutex, internal/poll/fd_mutex.go). The place in the table is reused when nothing is left; its
+ * memory stays as long as the runtime, so a late event finds at worst a slot to make ready for
+ * nothing.
  *
- * Close against wait. Close sets CLOSING, then fires both slots; a waiter enters its slot, then looks
- * at CLOSING. All four are sequentially consistent: one of the two sees the other.
+ * Close against wait. Close sets CLOSING, then fires both slots; a waiter enters its slot, then
+ * looks at CLOSING. All four are sequentially consistent: one of the two sees the other.
  */
 #ifndef SKUA_IO_SOURCE_H
 #define SKUA_IO_SOURCE_H

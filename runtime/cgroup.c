@@ -10,7 +10,7 @@
  * Where the files are:
  *
  *     /proc/self/cgroup     the path of our group, once for each hierarchy
- *     /proc/self/mountinfo  where a hierarchy is mounted, and which of its groups is the mount's top
+ *     /proc/self/mountinfo  where a hierarchy is mounted, and which group is the mount's top
  *
  * In a container these two do not always fit together. The cases, with the group our process is in,
  * the top of the mount, and what is read:

@@ -42,8 +42,8 @@ int sk_config_resolve_copy(skua_config *config, struct sk_config *resolved);
 
 /*
  * The CPUs of a resolved config in the order of the list, of which at most `capacity` are stored:
- * worker i belongs on the CPU i % count. Returns their count; 0 if workers may run anywhere; -EINVAL
- * if the process may no longer use one of them. Any thread.
+ * worker i belongs on the CPU i % count. Returns their count; 0 if workers may run anywhere;
+ * -EINVAL if the process may no longer use one of them. Any thread.
  */
 int sk_config_cpu_list(const skua_config *config, int *cpus, int capacity);
 

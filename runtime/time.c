@@ -1,9 +1,9 @@
 /*
  * time.c - skua/time.h: sleeping, and a deadline on any await.
  *
- * A deadline is delivered like a cancellation: when the timer has fired, the operation is polled once
- * more with cx->interrupt set; its leaf takes back what it had registered and returns -ETIMEDOUT. So
- * no operation is ever abandoned half-way.
+ * A deadline is delivered like a cancellation: when the timer has fired, the operation is polled
+ * once more with cx->interrupt set; its leaf takes back what it had registered and returns
+ * -ETIMEDOUT. So no operation is ever abandoned half-way.
  */
 #include "skua/time.h"
 

@@ -11,7 +11,7 @@
  * nobody: the searcher will find the task, because
  *     - it looks at every queue again after it stopped counting, also when it found something else
  *       (sk_idle_end_search returns true for the last one, who then looks, and passes the wake on);
- *     - the publisher read `searching` after it published, so that look comes after the publication.
+ *     - the publisher read `searching` after it published, so its look came after that.
  * A woken worker is counted as searching by whoever wakes it, before it is unparked: so one wake is
  * in flight at a time. At most half of the workers search.
  *

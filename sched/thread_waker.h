@@ -1,8 +1,8 @@
 /*
  * thread_waker.h - a waker that unparks a thread, for threads that wait for a task.
  *
- * It is counted, because the one who wakes may still be inside sk_unpark when the thread has already
- * seen the result and gone on (folly#2093).
+ * It is counted, because the one who wakes may still be inside sk_unpark when the thread has
+ * already seen the result and gone on (folly#2093).
  */
 #ifndef SKUA_SCHED_THREAD_WAKER_H
 #define SKUA_SCHED_THREAD_WAKER_H

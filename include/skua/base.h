@@ -54,6 +54,12 @@ SKUA_API int skua_version(void);
 SKUA_API const char *skua_version_string(void);
 
 /*
+ * An error as text, such as "connection refused" for -ECONNREFUSED. Takes any result: what is not
+ * an error Skua knows gives "unknown error". Static storage; any thread; never blocks.
+ */
+SKUA_API const char *skua_strerror(int64_t error);
+
+/*
  * The memory functions that Skua and the libuv inside it use instead of malloc and its family.
  * All four are required and have the contract of their namesakes; they are called from any thread.
  * `free_sized`, if not NULL, is used where the size is known (jemalloc's sdallocx is such a one).

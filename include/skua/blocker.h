@@ -76,10 +76,11 @@ SKUA_API SKUA_MUST_USE int skua_blocker_rearm(skua_blocker *blocker,
 					      skua_registration *registration, uint32_t flags);
 
 /*
- * Ends a registration; events that are already on their way may still come out of block(). With
- * close_fd the blocker also closes the descriptor, at the first moment when that is safe. Without
- * it the caller may close it once skua_blocker_block has returned after this call, at once on the
- * epoll backend. Any thread, one at a time for each registration; never blocks.
+ * Ends a registration that was made (after a failed register there is nothing to end); events that
+ * are already on their way may still come out of block(). With close_fd the blocker also closes the
+ * descriptor, at the first moment when that is safe. Without it the caller may close it once
+ * skua_blocker_block has returned after this call, at once on the epoll backend. Any thread, one at
+ * a time for each registration; never blocks.
  */
 SKUA_API void skua_blocker_deregister(skua_blocker *blocker, skua_registration *registration,
 				      int close_fd);

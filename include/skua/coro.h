@@ -28,6 +28,9 @@
  *   - An awaited expression is evaluated again at each poll until it is ready, so it names an
  *     operation and nothing with a side effect of its own.
  *
+ * A spawn copies the struct, so a member that points to another member is set in the body, not
+ * before.
+ *
  * Several awaits may stand on one line. A damaged resume point ends the process with a message
  * that names the coroutine.
  */

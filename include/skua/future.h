@@ -1,5 +1,6 @@
 /*
- * skua/future.h - the future, the context it is polled with, and the waker that has it polled again.
+ * skua/future.h - the future, the context it is polled with, and the waker that has it polled
+ * again.
  *
  * A future is a struct whose first member is a `skua_future`. Its poll function moves it forward
  * and returns one skua_poll:
@@ -114,9 +115,9 @@ struct skua_cx {
 
 /*
  * Prepares a context for an executor of one's own: `waker` is lent for as long as cx is used, and
- * `runtime` serves the operations that need one (timers, sockets). Use the same cx for every poll
- * of a future. Cancellation, the budget and skua_yield belong to Skua's own tasks; such a context
- * has none of them. Any thread; never blocks.
+ * `runtime` serves the operations that need one (timers, connecting) and may be NULL without them.
+ * Use the same cx for every poll of a future. Cancellation, the budget and skua_yield belong to
+ * Skua's own tasks; such a context has none of them. Any thread; never blocks.
  */
 SKUA_API void skua_cx_init(skua_cx *cx, skua_runtime *runtime, const skua_waker *waker);
 

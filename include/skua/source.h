@@ -18,8 +18,8 @@ extern "C" {
 typedef struct skua_source skua_source;
 
 /*
- * Takes a descriptor over: it must be non-blocking, and skua_source_close closes it (dup it first to
- * keep one). Returns 0; -EBADF; -EPERM if it cannot be waited for (a regular file); -EINVAL;
+ * Takes a descriptor over: it must be non-blocking, and skua_source_close closes it (dup it first
+ * to keep one). Returns 0; -EBADF; -EPERM if it cannot be waited for (a regular file); -EINVAL;
  * -ENOMEM: then it is still the caller's. Any thread; never blocks.
  */
 SKUA_API SKUA_MUST_USE int skua_source_new(skua_runtime *runtime, int fd, skua_source **source);

@@ -29,7 +29,8 @@ SKUA_API SKUA_MUST_USE int skua_spawn(skua_runtime *runtime, const skua_future *
 
 /*
  * Awaits the end of a task, and gives its result. When ready, the handle is gone and *task is NULL.
- * A cancelled wait (-ECANCELED, -ETIMEDOUT) keeps the handle, and *task is not NULL.
+ * A cancelled wait (-ECANCELED, -ETIMEDOUT) keeps the handle: *task is not NULL then, which tells
+ * it from a task whose own result is that number.
  *
  * Ready with the task's own result; -EINVAL if task or *task is NULL (joined before); -EBUSY if
  * another task already awaits this one; -EDEADLK if a task awaits itself. From a poll.
