@@ -39,16 +39,14 @@ void sk_deque_destroy(struct sk_deque *deque)
 	}
 }
 
-/* A ring with room for `count` more tasks than there are, or NULL. Owner only. */
-static struct sk_ring *ring_for(struct sk_deque *deque, uint64_t bottom, uint64_t count)
+/* A larger ring with the tasks from `top` to `bottom`, now the current one; or NULL. Kept out of the
+ * way of the callers, which seldom need it. */
+static __attribute__((noinline)) struct sk_ring *grow(struct sk_deque *deque, uint64_t top,
+						      uint64_t bottom, uint64_t count)
 {
 	struct sk_ring *ring = sk_load(&deque->ring, SK_RELAXED), *larger;
-	/* Acquire: pairs with the takers' release of top (invariant 2). */
-	uint64_t top = sk_load(&deque->top, SK_ACQUIRE);
 	uint64_t capacity = ring->mask + 1;
 
-	if (bottom - top + count <= capacity)
-		return ring;
 	while (bottom - top + count > capacity)
 		capacity *= 2;
 	larger = ring_new(capacity, ring);
@@ -60,6 +58,18 @@ static struct sk_ring *ring_for(struct sk_deque *deque, uint64_t bottom, uint64_
 	/* Release: pairs with the acquire of ring in sk_deque_steal (invariant 3). */
 	sk_store(&deque->ring, larger, SK_RELEASE);
 	return larger;
+}
+
+/* A ring with room for `count` more tasks than there are, or NULL. Owner only. */
+static inline struct sk_ring *ring_for(struct sk_deque *deque, uint64_t bottom, uint64_t count)
+{
+	struct sk_ring *ring = sk_load(&deque->ring, SK_RELAXED);
+	/* Acquire: pairs with the takers' release of top (invariant 2). */
+	uint64_t top = sk_load(&deque->top, SK_ACQUIRE);
+
+	if (bottom - top + count <= ring->mask + 1)
+		return ring;
+	return grow(deque, top, bottom, count);
 }
 
 bool sk_deque_push(struct sk_deque *deque, skua_task *task)
@@ -101,7 +111,7 @@ skua_task *sk_deque_steal(struct sk_deque *victim, struct sk_deque *thief, unsig
 		uint64_t top = sk_load(&victim->top, SK_ACQUIRE);
 		/* Acquire: pairs with the release of bottom in sk_deque_push (invariant 1). */
 		uint64_t bottom = sk_load(&victim->bottom, SK_ACQUIRE);
-		/* Acquire: pairs with the release of ring in ring_for (invariant 3). */
+		/* Acquire: pairs with the release of ring in grow (invariant 3). */
 		struct sk_ring *ring = sk_load(&victim->ring, SK_ACQUIRE), *into;
 		skua_task *first;
 		uint64_t n;

@@ -22,7 +22,7 @@
  * Taking a batch with one exchange is Go's runqgrab (runtime/proc.go); growing by publishing a new
  * ring is Chase and Lev's (SPAA 2005). Because the owner takes from the top as well, none of the
  * fences of the Chase-Lev pop are needed (Le et al., PPoPP 2013, has those); the price is a
- * compare-and-exchange for each pop. docs/design.md has the measurement behind the choice.
+ * compare-and-exchange for each pop. docs/deque.md has the measurement behind the choice.
  */
 #ifndef SKUA_SCHED_DEQUE_H
 #define SKUA_SCHED_DEQUE_H
