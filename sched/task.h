@@ -57,7 +57,8 @@ enum {
 };
 
 struct skua_task {
-	SK_ATOMIC(uint64_t) state;
+	/* Aligned for anything, as malloc's blocks are: so is the payload, which begins at the end. */
+	_Alignas(max_align_t) SK_ATOMIC(uint64_t) state;
 	skua_task *next; /* in an inbox, a chain or a dead stack */
 	struct sk_sched *sched;
 	skua_future *future; /* in this cell, or the caller's own (skua_block_on) */
@@ -78,7 +79,7 @@ struct skua_task {
 
 /*
  * A new task with the life reference, and one more if it is to be joinable. The `size` bytes at
- * `payload`, a future or a job's argument, are copied behind the header. NULL: no memory.
+ * `payload` are copied behind the header; without a payload the caller fills them. NULL: no memory.
  */
 skua_task *sk_task_new(struct sk_sched *sched, const void *payload, size_t size, bool joinable);
 

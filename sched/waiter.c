@@ -88,17 +88,21 @@ skua_poll sk_slot_wait(sk_slot *slot, const skua_cx *cx)
 
 		if (task != NULL)
 			return task == cx->task ? SKUA_PENDING : -EBUSY;
-		/* A foreign executor may bring another waker to each poll: the last one counts. */
-		sk_slot_reset(slot);
+		/* A foreign executor may bring another waker to each poll: the last one counts. It
+		 * takes the place of the first in one step, or an event in between would be lost. */
 	}
 	waiter = sk_waiter_of(cx);
-	if (waiter == SK_NO_WAITER)
+	if (waiter == SK_NO_WAITER) {
+		sk_slot_forget(slot, cx);
 		return -ENOMEM;
-	word = SK_SLOT_EMPTY;
+	}
 	/* Release: the firer sees the waiter whole. Sequentially consistent, because some look at a
 	 * second word after it (io/source.h, "close against wait"). */
-	if (sk_cas(slot, &word, waiter, SK_SEQ_CST, SK_ACQUIRE))
+	if (sk_cas(slot, &word, waiter, SK_SEQ_CST, SK_ACQUIRE)) {
+		if (sk_is_waiter(word))
+			sk_waiter_drop(word);
 		return SKUA_PENDING;
+	}
 	sk_waiter_drop(waiter);
 	return word == SK_SLOT_READY ? 0 : -EBUSY;
 }

@@ -1,0 +1,142 @@
+/*
+ * tests/test_guard.c - the guard: whoever waits outlasts everybody who was inside before, however
+ * threads share the counters.
+ */
+#include "sched/guard.h"
+
+#include "tests/sched_support.h"
+
+T_TEST(guard, waiting_for_nobody_takes_no_time)
+{
+	sk_guard_wait();
+	sk_guard_enter();
+	sk_guard_leave();
+	sk_guard_wait();
+}
+
+static counter entered, may_leave, left, waited;
+
+static void insider_main(void *unused)
+{
+	(void)unused;
+	sk_guard_enter();
+	sk_guard_enter();
+	count_up(&entered);
+	EVENTUALLY(count_of(&may_leave) >= 1);
+	sk_guard_leave();
+	count_up(&left);
+	EVENTUALLY(count_of(&may_leave) >= 2);
+	count_up(&left);
+	sk_guard_leave();
+}
+
+static void waiter_main(void *unused)
+{
+	(void)unused;
+	sk_guard_wait();
+	T_EQ(count_of(&left), 2);
+	count_up(&waited);
+}
+
+T_TEST(guard, a_wait_lasts_until_the_last_leave)
+{
+	sk_thread insider, waiter;
+
+	T_EQ(sk_thread_start(&insider, "insider", insider_main, NULL), 0);
+	EVENTUALLY(count_of(&entered) == 1);
+	T_EQ(sk_thread_start(&waiter, "waiter", waiter_main, NULL), 0);
+	sleep_ms(20);
+	T_EQ(count_of(&waited), 0);
+	count_up(&may_leave);
+	EVENTUALLY(count_of(&left) == 1);
+	sleep_ms(20);
+	T_EQ(count_of(&waited), 0);
+	count_up(&may_leave);
+	EVENTUALLY(count_of(&waited) == 1);
+	sk_thread_join(&insider);
+	sk_thread_join(&waiter);
+}
+
+T_TEST(guard, every_thread_is_waited_for_whichever_counter_it_has)
+{
+	enum { THREADS = 24 };
+	sk_thread insiders[THREADS], waiter;
+
+	/* One after the other inside, alone: each must be seen. */
+	for (unsigned i = 0; i < THREADS; i++) {
+		sk_store(&entered, 0, SK_RELEASE);
+		sk_store(&may_leave, 0, SK_RELEASE);
+		sk_store(&left, 0, SK_RELEASE);
+		sk_store(&waited, 0, SK_RELEASE);
+		T_EQ(sk_thread_start(&insiders[i], "insider", insider_main, NULL), 0);
+		EVENTUALLY(count_of(&entered) == 1);
+		T_EQ(sk_thread_start(&waiter, "waiter", waiter_main, NULL), 0);
+		sleep_ms(2);
+		T_EQ(count_of(&waited), 0);
+		sk_store(&may_leave, 2, SK_RELEASE);
+		sk_thread_join(&waiter);
+		sk_thread_join(&insiders[i]);
+	}
+}
+
+/* ---- Many threads ---- */
+
+/* What is to be freed under those who use it: they look at `object` only inside, and only while it
+ * is there. The owner takes it away, waits, and destroys it with plain writes. */
+enum { USERS = 3 };
+
+struct object {
+	uint32_t alive;
+	counter uses;
+};
+
+static struct {
+	SK_ATOMIC(struct object *) object;
+	counter stop, uses;
+} stress;
+
+static void user_main(void *unused)
+{
+	(void)unused;
+	while (count_of(&stress.stop) == 0) {
+		struct object *object;
+
+		sk_guard_enter();
+		object = sk_load(&stress.object, SK_SEQ_CST);
+		if (object != NULL) {
+			for (int i = 0; i < 4; i++) {
+				T_EQ(object->alive, 0xa11fe);
+				sk_fetch_add(&object->uses, 1, SK_RELAXED);
+			}
+			sk_fetch_add(&stress.uses, 1, SK_RELAXED);
+		}
+		sk_guard_leave();
+	}
+}
+
+T_TEST(guard, stress_nothing_is_freed_under_a_user)
+{
+	unsigned rounds = rounds_of(400);
+	sk_thread threads[USERS];
+
+	for (unsigned i = 0; i < USERS; i++)
+		T_EQ(sk_thread_start(&threads[i], "user", user_main, NULL), 0);
+	for (unsigned i = 0; i < rounds; i++) {
+		struct object *object = calloc(1, sizeof *object);
+		uint32_t uses = count_of(&stress.uses);
+
+		T_NOT_NULL(object);
+		object->alive = 0xa11fe;
+		sk_store(&stress.object, object, SK_SEQ_CST);
+		if (i % 16 == 0)
+			EVENTUALLY(count_of(&stress.uses) != uses);
+		sk_store(&stress.object, NULL, SK_SEQ_CST);
+		sk_guard_wait();
+		object->alive = 0xdead;
+		T_EQ(sk_load(&object->uses, SK_RELAXED) % 4, 0);
+		free(object);
+	}
+	count_up(&stress.stop);
+	for (unsigned i = 0; i < USERS; i++)
+		sk_thread_join(&threads[i]);
+}
