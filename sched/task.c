@@ -21,7 +21,7 @@ skua_task *sk_task_new(struct sk_sched *sched, const void *payload, size_t size,
 	if (task == NULL)
 		return NULL;
 	memset(task, 0, sizeof *task);
-	if (size > 0)
+	if (payload != NULL)
 		memcpy(sk_task_payload(task), payload, size);
 	if (joinable)
 		state += SK_TASK_JOINABLE | SK_TASK_REFERENCE;

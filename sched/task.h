@@ -78,7 +78,8 @@ struct skua_task {
 
 /*
  * A new task with the life reference, and one more if it is to be joinable. The `size` bytes at
- * `payload`, a future or a job's argument, are copied behind the header. NULL: no memory.
+ * `payload`, a future, are copied behind the header; without a payload they are left to the caller to
+ * fill in. NULL: no memory.
  */
 skua_task *sk_task_new(struct sk_sched *sched, const void *payload, size_t size, bool joinable);
 
