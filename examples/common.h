@@ -12,12 +12,25 @@
 /* One option. Its value goes to `text` or to `number`, whichever is not NULL. */
 struct option {
 	const char *name;  /* "--port" */
-	const char *value; /* what stands for the value in --help; NULL: a flag, *number becomes 1 */
+	const char *value; /* what --help calls its value; NULL: a flag, and *number becomes 1 */
 	const char *help;
 	const char **text;
 	int64_t *number; /* from min to max */
 	int64_t min, max;
 };
+
+#define OPTION_TEXT(name, value, target, help)                                                     \
+	{                                                                                          \
+		name, value, help, target, NULL, 0, 0                                              \
+	}
+#define OPTION_NUMBER(name, value, target, min, max, help)                                         \
+	{                                                                                          \
+		name, value, help, NULL, target, min, max                                          \
+	}
+#define OPTION_FLAG(name, target, help)                                                            \
+	{                                                                                          \
+		name, NULL, help, NULL, target, 0, 1                                               \
+	}
 
 /*
  * Reads "--name value" and "--name=value". --help prints the options and exits with 0; anything
@@ -49,13 +62,15 @@ struct server {
 
 /* The options that every server takes, for its table; `server` is a struct server. */
 #define SERVER_OPTIONS(server)                                                                     \
-	{"--host", "ADDRESS", "numeric address to listen on", &(server).host, NULL, 0, 0},         \
-		{"--port", "PORT", "port to listen on; 0 = any that is free", NULL,                \
-		 &(server).port, 0, 65535},                                                        \
-	{                                                                                          \
-		"--workers", "N", "worker threads; by default SKUA_WORKERS, or one for each CPU",  \
-			NULL, &(server).workers, 1, 512                                            \
-	}
+	OPTION_TEXT("--host", "ADDRESS", &(server).host, "numeric address to listen on"),          \
+		OPTION_NUMBER("--port", "PORT", &(server).port, 0, 65535,                          \
+			      "port to listen on; 0 = any that is free"),                          \
+		WORKERS_OPTION(&(server).workers)
+
+/* --workers, also for programs that are no servers. */
+#define WORKERS_OPTION(target)                                                                     \
+	OPTION_NUMBER("--workers", "N", target, 1, 512,                                            \
+		      "worker threads; by default SKUA_WORKERS, or one for each CPU")
 
 /*
  * Starts a runtime. With workers = OPTION_UNSET the environment decides. Exits with 2 if the

@@ -323,8 +323,8 @@ int main(int argc, char **argv)
 	int64_t idle_ms = 60 * 1000;
 	const struct option options[] = {
 		SERVER_OPTIONS(server),
-		{"--idle-ms", "N", "milliseconds after which a silent connection is closed", NULL,
-		 &idle_ms, 1, 24 * 60 * 60 * 1000},
+		OPTION_NUMBER("--idle-ms", "N", &idle_ms, 1, 24 * 60 * 60 * 1000,
+			      "milliseconds after which a silent connection is closed"),
 	};
 	struct accept_loop loop = {.co = SKUA_CORO_INIT(accept_loop)};
 	skua_task *accepting;

@@ -118,23 +118,22 @@ static int map_store(struct waker_map *map, uint64_t id, const skua_waker *waker
 	return rc;
 }
 
-/* Wakes whoever waits for an id; if nobody does yet, remembers that there was an event. */
-static void map_wake(struct waker_map *map, uint64_t id)
+/* Hands over the waker of an id. Returns 0 if nobody waits (yet), and remembers the event. */
+static int map_take(struct waker_map *map, uint64_t id, skua_waker *waker)
 {
-	skua_waker waker = {NULL, NULL};
 	struct slot *slot;
+	int found = 0;
 
 	pthread_mutex_lock(&map->lock);
 	slot = map_find(map, id);
-	if (slot != NULL && slot->waiting)
-		waker = slot->waker;
 	if (slot != NULL) {
-		slot->ready = !slot->waiting;
+		found = slot->waiting;
+		*waker = slot->waker;
 		slot->waiting = 0;
+		slot->ready = !found;
 	}
 	pthread_mutex_unlock(&map->lock);
-	if (waker.ops != NULL)
-		skua_waker_wake(&waker);
+	return found;
 }
 
 static void map_remove(struct waker_map *map, uint64_t id)
@@ -158,6 +157,19 @@ struct io {
 	atomic_int stopping;
 };
 
+static void dispatch(struct io *io, const skua_event *event)
+{
+	const char *ready = event->ready & SKUA_READABLE ? "READABLE" : "something else";
+	skua_waker waker;
+
+	if (map_take(&io->wakers, event->id, &waker)) {
+		say("block() returned event id %d: %s -> waking", (int)event->id, ready);
+		skua_waker_wake(&waker);
+	} else {
+		say("block() returned event id %d: %s -> nobody waits", (int)event->id, ready);
+	}
+}
+
 /* The whole driver: block, look up, wake. */
 static void *drive(void *argument)
 {
@@ -169,12 +181,8 @@ static void *drive(void *argument)
 		int count = skua_blocker_block(io->blocker, events, 8, -1);
 
 		check(count, "block");
-		for (int i = 0; i < count; i++) {
-			say("block() returned event id %d: %s%s -> waking", (int)events[i].id,
-			    events[i].ready & SKUA_READABLE ? "READABLE" : "not readable",
-			    events[i].ready & SKUA_HANGUP ? " HANGUP" : "");
-			map_wake(&io->wakers, events[i].id);
-		}
+		for (int i = 0; i < count; i++)
+			dispatch(io, &events[i]);
 	}
 	return NULL;
 }
@@ -214,6 +222,13 @@ struct socket_read {
 	skua_registration registration;
 };
 
+static int socket_read_register(struct socket_read *self)
+{
+	skua_interest interest = {.id = self->id, .flags = SKUA_READABLE};
+
+	return skua_blocker_register(self->io->blocker, self->fd, interest, &self->registration);
+}
+
 /*
  * Has the future polled again when the socket is readable. The order matters: the waker is in the
  * map before the blocker is asked for an event. Returns as map_store does, or an error.
@@ -229,18 +244,20 @@ static int wait_readable(struct socket_read *self, const skua_waker *waker)
 	if (self->id == 0)
 		return -ENOSPC;
 	rc = map_store(&io->wakers, self->id, waker);
-	if (rc != 1)
-		return rc;
-	say("%s: poll #%d: EAGAIN; waker stored under id %d, interest {%d, READABLE} %s -> PENDING",
-	    self->name, self->polls, (int)self->id, (int)self->id,
-	    first ? "registered" : "rearmed");
-	if (!first)
-		rc = skua_blocker_rearm(io->blocker, &self->registration, SKUA_READABLE);
-	else
-		rc = skua_blocker_register(io->blocker, self->fd,
-					   (skua_interest){self->id, SKUA_READABLE},
-					   &self->registration);
-	return rc < 0 ? rc : 1;
+	if (rc == 1) {
+		say("%s: poll #%d: EAGAIN; waker stored under id %d, interest {%d, READABLE} %s -> "
+		    "PENDING",
+		    self->name, self->polls, (int)self->id, (int)self->id,
+		    first ? "registered" : "rearmed");
+		rc = first ? socket_read_register(self)
+			   : skua_blocker_rearm(io->blocker, &self->registration, SKUA_READABLE);
+		rc = rc < 0 ? rc : 1;
+	}
+	if (first && rc < 0) {
+		map_remove(&io->wakers, self->id);
+		self->id = 0; /* there is nothing to deregister */
+	}
+	return rc;
 }
 
 static void socket_read_release(skua_future *future)
@@ -336,13 +353,13 @@ static void *channel_write(void *argument)
 		    (ssize_t)sizes[i])
 			check(-errno, "write");
 	}
-	close(channel->ends[1]);
 	return NULL;
 }
 
 /* What the future says it has read has to be what was written. */
-static void channel_check(const struct channel *channel, skua_poll result)
+static void channel_close(struct channel *channel, skua_poll result)
 {
+	close(channel->ends[1]);
 	check(result, "reading");
 	if ((size_t)result != strlen(channel->text) ||
 	    strcmp(channel->received, channel->text) != 0)
@@ -372,11 +389,14 @@ static void read_on_workers(struct io *io)
 		channel_open(&channels[i]);
 		future = channel_read(&channels[i], io);
 		check(skua_spawn(runtime, &future.future, &tasks[i]), "spawning");
-		check(-pthread_create(&writers[i], NULL, channel_write, &channels[i]), "a thread");
+		check(-pthread_create(&writers[i], NULL, channel_write, &channels[i]),
+		      "starting a writer");
 	}
 	for (int i = 0; i < 2; i++) {
-		channel_check(&channels[i], skua_task_wait(&tasks[i]));
+		skua_poll result = skua_task_wait(&tasks[i]);
+
 		pthread_join(writers[i], NULL);
+		channel_close(&channels[i], result);
 	}
 	check(skua_runtime_free(runtime), "ending the runtime");
 }
@@ -442,12 +462,14 @@ static void read_on_this_thread(struct io *io)
 	struct channel channel = {.name = "C", .text = "whoever polls it", .delay_ms = 30};
 	struct socket_read future;
 	pthread_t writer;
+	skua_poll result;
 
 	channel_open(&channel);
 	future = channel_read(&channel, io);
 	check(-pthread_create(&writer, NULL, channel_write, &channel), "starting a writer");
-	channel_check(&channel, executor_run(&executor, &future.future));
+	result = executor_run(&executor, &future.future);
 	pthread_join(writer, NULL);
+	channel_close(&channel, result);
 }
 
 /* An argument, "epoll" or "uv", chooses what the IO blocker stands on. */

@@ -40,8 +40,7 @@ static void dispatch(struct sk_driver *driver, const skua_event *events, int cou
 	struct sk_batch *batch = &driver->batch;
 
 	for (int i = 0; i < count; i++) {
-		struct sk_source *source =
-			sk_source_of_event(&driver->io->sources, events[i].id);
+		struct sk_source *source = sk_source_of_event(&driver->io->sources, events[i].id);
 
 		if (source == NULL)
 			continue;

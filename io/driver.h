@@ -38,7 +38,7 @@ struct sk_driver {
 };
 
 /* Makes a driver that does not run yet. */
-int sk_driver_new(uint32_t backend, struct sk_io *io, struct sk_driver **driver);
+int sk_driver_new(uint32_t backend, struct sk_io *io, struct sk_driver **out);
 int sk_driver_start(struct sk_driver *driver, unsigned index);
 void sk_driver_stop(struct sk_driver *driver);
 void sk_driver_free(struct sk_driver *driver);

@@ -32,7 +32,7 @@ static inline struct sk_io *sk_io_of(skua_runtime *runtime)
 }
 
 /* Makes the drivers, which do not run yet. Returns 0 or a negative errno. */
-int sk_io_new(uint32_t backend, uint32_t drivers, struct sk_io **io);
+int sk_io_new(uint32_t backend, uint32_t drivers, struct sk_io **out);
 
 /* Tells it its scheduler, and starts the drivers' threads. On failure call sk_io_stop. */
 int sk_io_start(struct sk_io *io, struct sk_sched *sched);

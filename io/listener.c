@@ -23,6 +23,9 @@
 
 #define RETRY_NS (50 * SKUA_MSEC)
 
+/* How many dead connections in a row are passed over before the error is believed. */
+enum { MAX_DEAD = 1024 };
+
 static struct sk_source *source_of(skua_listener *listener)
 {
 	return (struct sk_source *)(void *)listener;
@@ -49,8 +52,8 @@ static int open_socket(const skua_addr *addr, const skua_listen_options *options
 	if (fd < 0)
 		return fd;
 	rc = configure(fd, options);
-	if (rc == 0 && (bind(fd, sk_addr_sockaddr(addr), addr->length) < 0 ||
-			listen(fd, backlog) < 0))
+	if (rc == 0 &&
+	    (bind(fd, sk_addr_sockaddr(addr), addr->length) < 0 || listen(fd, backlog) < 0))
 		rc = -errno;
 	if (rc == 0)
 		return fd;
@@ -141,9 +144,9 @@ static skua_poll attempt_accept(skua_cx *cx, struct sk_source *source, void *arg
 	if (sk_timer_is_armed(sk_timer_of(&source->retry)) &&
 	    skua_sleep(cx, &source->retry, RETRY_NS) == SKUA_PENDING)
 		return SKUA_PENDING;
-	do
+	fd = sk_socket_accept(source->fd);
+	for (int dead = 0; dead < MAX_DEAD && fd < 0 && is_of_dead_connection(-fd); dead++)
 		fd = sk_socket_accept(source->fd);
-	while (fd < 0 && is_of_dead_connection(-fd));
 	if (fd < 0 && is_shortage(-fd))
 		return wait_for_relief(cx, source, -fd);
 	if (fd < 0)

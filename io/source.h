@@ -54,9 +54,9 @@ struct sk_source {
 	struct sk_driver *driver;
 	sk_mutex lock; /* registering: a reader and a writer may come at the same time */
 	skua_registration registration;
-	size_t progress;         /* of skua_write_all */
-	skua_timer retry;        /* of skua_accept */
-	struct sk_source *next;  /* in the list of free places */
+	size_t progress;        /* of skua_write_all */
+	skua_timer retry;       /* of skua_accept */
+	struct sk_source *next; /* in the list of free places */
 };
 
 struct sk_source_table {

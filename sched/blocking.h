@@ -38,7 +38,7 @@ void sk_blocking_init(struct sk_blocking *pool, uint32_t max_threads, uint64_t k
 
 /* Queues a job; see skua_spawn_blocking. */
 int sk_blocking_spawn(struct sk_sched *sched, int64_t (*function)(void *argument),
-		      const void *argument, size_t size, skua_task **task);
+		      const void *argument, size_t size, skua_task **handle);
 
 /* Ends the jobs that have not started with -ECANCELED; no new ones are taken. */
 void sk_blocking_close(struct sk_blocking *pool);

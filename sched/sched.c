@@ -52,7 +52,7 @@ int sk_sched_new(const struct sk_sched_options *options, struct sk_sched **out)
 	sk_idle_init(&sched->idle, options->workers);
 	sk_mutex_init(&sched->drain_lock);
 	sk_cond_init(&sched->drained);
-	sched->workers = sk_calloc(options->workers, sizeof *sched->workers);
+	sched->workers = sk_calloc(options->workers, sizeof(struct sk_worker *));
 	if (sched->workers == NULL)
 		rc = -ENOMEM;
 	for (uint32_t i = 0; i < options->workers && rc == 0; i++)
@@ -141,8 +141,7 @@ static int spawn(struct sk_sched *sched, skua_task *task, skua_task **handle)
 		sk_worker_queue_hot(worker, task);
 		return 0;
 	}
-	sk_fetch_add(&sched->foreign[sk_thread_stripe() % SK_SPAWN_STRIPES].spawned, 1,
-		     SK_RELAXED);
+	sk_fetch_add(&sched->foreign[sk_thread_stripe() % SK_SPAWN_STRIPES].spawned, 1, SK_RELAXED);
 	sk_guard_enter();
 	sk_sched_inject(sched, task);
 	sk_guard_leave();

@@ -70,14 +70,14 @@ struct sk_sched {
 };
 
 /* Makes a scheduler; its workers do not run yet. Returns 0 or -ENOMEM. */
-int sk_sched_new(const struct sk_sched_options *options, struct sk_sched **sched);
+int sk_sched_new(const struct sk_sched_options *options, struct sk_sched **out);
 
 /* Starts the workers. Returns 0 or -EAGAIN: then call sk_sched_stop and sk_sched_free. */
 int sk_sched_start(struct sk_sched *sched);
 
 /* Spawns a task; see skua_spawn. `reference` polls the caller's future in place. */
-int sk_sched_spawn(struct sk_sched *sched, const skua_future *future, skua_task **task);
-int sk_sched_spawn_reference(struct sk_sched *sched, skua_future *future, skua_task **task);
+int sk_sched_spawn(struct sk_sched *sched, const skua_future *future, skua_task **handle);
+int sk_sched_spawn_reference(struct sk_sched *sched, skua_future *future, skua_task **handle);
 
 /* Queues a task that became SCHEDULED, from a thread that is not one of the workers. */
 void sk_sched_inject(struct sk_sched *sched, skua_task *task);
@@ -90,7 +90,7 @@ void sk_sched_watch(struct sk_sched *sched);
 bool sk_sched_monitor(struct sk_sched *sched);
 
 /* Recomputes how long a worker may sleep, after a timer of its shard was armed from outside. */
-void sk_sched_timer_changed(struct sk_sched *sched, unsigned worker);
+void sk_sched_timer_changed(struct sk_sched *sched, unsigned index);
 
 /* ---- Batches: how the driver publishes what one wait has brought ---- */
 

@@ -38,15 +38,21 @@ static void task_free(skua_task *task)
 	sk_free_sized(task, task->size);
 }
 
-void sk_task_release(skua_task *task)
+/* Takes a reference away, and flags with it; the last reference frees the cell. */
+static void subtract(skua_task *task, uint64_t amount)
 {
 	/* Release: what this thread did with the task comes before its end. */
-	uint64_t old = sk_fetch_sub(&task->state, SK_TASK_REFERENCE, SK_ACQ_REL);
+	uint64_t old = sk_fetch_sub(&task->state, amount, SK_ACQ_REL);
 
 	sk_assert(old >= SK_TASK_REFERENCE);
 	/* Acquire, of the same operation: so does what all others did. */
 	if (old < 2 * SK_TASK_REFERENCE)
 		task_free(task);
+}
+
+void sk_task_release(skua_task *task)
+{
+	subtract(task, SK_TASK_REFERENCE);
 }
 
 /* Whether the waker that saw this state has to queue the task. */
@@ -152,8 +158,8 @@ void sk_task_close_handle(skua_task *task)
 
 	if (sk_is_waiter(word) && sk_cas(&task->join, &word, SK_SLOT_EMPTY, SK_ACQUIRE, SK_RELAXED))
 		sk_waiter_drop(word);
-	sk_fetch_and(&task->state, ~(uint64_t)SK_TASK_JOINABLE, SK_RELAXED);
-	sk_task_release(task);
+	/* JOINABLE is set, so subtracting it clears it. */
+	subtract(task, SK_TASK_REFERENCE + SK_TASK_JOINABLE);
 }
 
 /* ---- The task as a waker ---- */

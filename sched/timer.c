@@ -56,8 +56,8 @@ static void sift_down(struct sk_timers *timers, uint32_t position, struct sk_tim
 
 		for (uint64_t child = first; child < first + ARITY && child <= timers->count;
 		     child++)
-			if (least == 0 || timers->heap[child - 1].deadline <
-						  timers->heap[least - 1].deadline)
+			if (least == 0 ||
+			    timers->heap[child - 1].deadline < timers->heap[least - 1].deadline)
 				least = child;
 		if (least == 0 || timers->heap[least - 1].deadline >= entry.deadline)
 			break;
@@ -96,7 +96,7 @@ static int insert(struct sk_timers *timers, struct sk_timer *timer)
 	return 0;
 }
 
-static void delete(struct sk_timers *timers, struct sk_timer *timer)
+static void delete (struct sk_timers *timers, struct sk_timer *timer)
 {
 	uint32_t position = timer->position;
 	struct sk_timer_entry last = timers->heap[--timers->count];
@@ -175,7 +175,7 @@ void sk_timer_disarm(struct sk_timer *timer)
 	if (!sk_slot_is_ready(&timer->slot)) {
 		sk_mutex_lock(&timers->lock);
 		if (timer->position != 0)
-			delete(timers, timer);
+			delete (timers, timer);
 		sk_mutex_unlock(&timers->lock);
 	}
 	sk_slot_reset(&timer->slot);
@@ -200,11 +200,10 @@ unsigned sk_timers_fire(struct sk_timers *timers, uint64_t now)
 		if (sk_timers_next(timers) > now)
 			break;
 		sk_mutex_lock(&timers->lock);
-		while (count < FIRE_BATCH && timers->count > 0 &&
-		       timers->heap[0].deadline <= now) {
+		while (count < FIRE_BATCH && timers->count > 0 && timers->heap[0].deadline <= now) {
 			struct sk_timer *timer = timers->heap[0].timer;
 
-			delete(timers, timer);
+			delete (timers, timer);
 			/* The last touch: its owner may now see it ready and free it. */
 			due[count++] = sk_slot_fire(&timer->slot);
 		}

@@ -78,7 +78,7 @@ int sk_worker_init(struct sk_worker *worker, struct sk_sched *sched, unsigned in
 void sk_worker_destroy(struct sk_worker *worker);
 
 /* The thread's function. */
-void sk_worker_main(void *worker);
+void sk_worker_main(void *argument);
 
 /* Queues a task on the calling worker: to run next, or after all others. */
 void sk_worker_queue_hot(struct sk_worker *worker, skua_task *task);

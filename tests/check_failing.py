@@ -27,6 +27,8 @@ ALWAYS = {
     "timeout_with_signals_blocked": "",
     "crash": "",
     "early_exit": "",
+    "early_exit_as_if_passed": "",
+    "early_exit_as_if_skipped": "",
 }
 # What only a sanitizer finds, and its name for it.
 ONLY_WITH = {

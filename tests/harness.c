@@ -22,6 +22,7 @@
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -144,7 +145,7 @@ void t_mem_eq_(const char *file, int line, const char *a_text, const void *a, co
 
 /* ---- The gates ---- */
 
-enum { MAX_FDS = 512, TARGET_SIZE = 96 };
+enum { MAX_FDS = 512, TARGET_SIZE = 96, REASON_SIZE = 512 };
 
 struct fd_list {
 	int count;
@@ -290,6 +291,17 @@ static void check_gates(const struct fd_list *fds_before, int threads_before)
 
 #ifdef T_BACKEND_CRITERION
 
+static int ended; /* the test has returned, or has skipped itself */
+
+/* Criterion takes exit(0) in the middle of a test for its end. */
+static void check_end(void)
+{
+	if (!ended) {
+		fprintf(stderr, "the test ended early\n");
+		end_as_failed();
+	}
+}
+
 /*
  * Criterion's timeout is a signal, which a test may have blocked. This thread ends such a test, at
  * least a second later. It is started before the threads are counted.
@@ -306,21 +318,41 @@ static void *end_when_time_is_up(void *unused)
 	return unused;
 }
 
-static void start_watchdog(double seconds)
+static void begin_test(double seconds)
 {
 	pthread_t thread;
 
+	atexit(check_end);
 	watchdog_seconds = (time_t)(seconds * time_factor() + 2);
 	if (pthread_create(&thread, NULL, end_when_time_is_up, NULL) == 0)
 		pthread_detach(thread);
 }
 
+static void end_test(void)
+{
+	ended = 1;
+}
+
 #else
 
-/* The parent watches the time. */
-static void start_watchdog(double seconds)
+/* Shared with the child, which tells here what its exit code cannot. */
+struct outcome {
+	int finished;             /* the test returned, and passed the gates */
+	char reason[REASON_SIZE]; /* why the test skips itself; empty if it does not */
+};
+
+static struct outcome *outcome;
+
+/* The parent watches the time, and sees how the test ends. */
+static void begin_test(double seconds)
 {
 	(void)seconds;
+}
+
+static void end_test(void)
+{
+	if (outcome)
+		outcome->finished = 1;
 }
 
 #endif
@@ -330,7 +362,7 @@ void t_run_(void (*body)(void), double seconds)
 	static struct fd_list fds;
 	int threads;
 
-	start_watchdog(seconds);
+	begin_test(seconds);
 	start_sanitizer_thread();
 	if (T_TSAN)
 		threads_back_to(2, 100);
@@ -338,6 +370,7 @@ void t_run_(void (*body)(void), double seconds)
 	list_fds(&fds);
 	body();
 	check_gates(&fds, threads);
+	end_test();
 }
 
 /* ---- Arguments ---- */
@@ -406,6 +439,7 @@ static int name_matches(char *const *filters, const char *name)
 
 _Noreturn void t_skip_(const char *reason)
 {
+	ended = 1;
 	criterion_skip_test("%s", reason);
 }
 
@@ -438,29 +472,58 @@ static void select_tests(struct criterion_test_set *tests, const struct options 
 
 /*
  * Asked for TAP on standard output, Criterion throws away what the tests print. So the TAP goes to
- * a file that is standard output, and what the tests print goes to standard error.
+ * a file that is standard output, and what the tests print goes to standard error. Criterion opens
+ * that file anew; a regular one, which it would overwrite, gets a copy at the end.
  */
+static int open_tap(void)
+{
+	struct stat status;
+
+	fflush(stdout);
+	if (fstat(STDOUT_FILENO, &status) == 0 && S_ISREG(status.st_mode))
+		return memfd_create("tap", 0);
+	return dup(STDOUT_FILENO);
+}
+
+static void copy_tap(int tap, int output)
+{
+	char text[4096];
+	ssize_t size;
+
+	if (lseek(tap, 0, SEEK_SET) != 0)
+		return; /* not a copy: it has been written already */
+	while ((size = read(tap, text, sizeof text)) > 0) {
+		if (write(output, text, (size_t)size) != size)
+			return;
+	}
+}
+
 int main(int argc, char **argv)
 {
 	struct criterion_test_set *tests = criterion_initialize();
 	char program[] = "criterion";
-	char tap[64];
-	char *arguments[] = {program, tap, NULL};
+	char tap_option[64];
+	char *arguments[] = {program, tap_option, NULL};
 	struct options options;
 	int failed = 0;
+	int output;
+	int tap;
 
 	parse_arguments(argc, argv, &options);
 	select_tests(tests, &options);
-	if (!options.list) {
-		fflush(stdout);
-		snprintf(tap, sizeof tap, "--tap=/dev/fd/%d", dup(STDOUT_FILENO));
-		dup2(STDERR_FILENO, STDOUT_FILENO);
-	}
-	if (!options.list && criterion_handle_args(2, arguments, true)) {
+	if (options.list)
+		return 0;
+
+	tap = open_tap();
+	output = dup(STDOUT_FILENO);
+	snprintf(tap_option, sizeof tap_option, "--tap=/dev/fd/%d", tap);
+	dup2(STDERR_FILENO, STDOUT_FILENO);
+	if (criterion_handle_args(2, arguments, true)) {
 		criterion_options.jobs = (size_t)options.jobs;
 		failed = !criterion_run_all_tests(tests);
 	}
 	criterion_finalize(tests);
+	copy_tap(tap, output);
 	return failed;
 }
 
@@ -468,7 +531,7 @@ int main(int argc, char **argv)
 
 /* ---- The plain runner ---- */
 
-enum { EXIT_SKIPPED = 77, MAX_JOBS = 64, MAX_OUTPUT = 256 * 1024, REASON_SIZE = 512 };
+enum { EXIT_SKIPPED = 77, MAX_JOBS = 64, MAX_OUTPUT = 256 * 1024 };
 
 static struct t_test_ *first_test;
 static struct t_test_ **last_link = &first_test;
@@ -480,10 +543,8 @@ struct job {
 	int output;
 	int timed_out;
 	double deadline;
-	char *reason; /* shared with the child: why the test skips itself */
+	struct outcome *outcome;
 };
-
-static char *skip_reason;
 
 void t_register_(struct t_test_ *test)
 {
@@ -493,8 +554,8 @@ void t_register_(struct t_test_ *test)
 
 void t_skip_(const char *reason)
 {
-	if (skip_reason)
-		snprintf(skip_reason, REASON_SIZE, "%s", reason);
+	if (outcome)
+		snprintf(outcome->reason, REASON_SIZE, "%s", *reason ? reason : "no reason given");
 	else
 		fprintf(stderr, "skipped: %s\n", reason);
 	_exit(EXIT_SKIPPED);
@@ -530,7 +591,7 @@ static void __attribute__((noreturn)) run_child(struct job *job, const sigset_t 
 	close(null);
 	close(job->output);
 	setvbuf(stdout, NULL, _IOLBF, 0);
-	skip_reason = job->reason;
+	outcome = job->outcome;
 	t_run_(job->test->body, job->test->seconds);
 	exit(0); /* and not _exit: sanitizers report, and gcov writes, at exit */
 }
@@ -540,7 +601,7 @@ static void start(struct job *job, struct t_test_ *test, int number, const sigse
 	job->test = test;
 	job->number = number;
 	job->timed_out = 0;
-	job->reason[0] = '\0';
+	memset(job->outcome, 0, sizeof *job->outcome);
 	job->output = memfd_create("test output", MFD_CLOEXEC);
 	if (job->output < 0)
 		die("memfd_create");
@@ -623,12 +684,14 @@ static void show_output(int fd)
 /* Reports a test whose process has ended; returns 1 if it failed. */
 static int finish(struct job *job, int status)
 {
-	int skipped = !job->timed_out && WIFEXITED(status) && WEXITSTATUS(status) == EXIT_SKIPPED;
-	int passed = !job->timed_out && WIFEXITED(status) && WEXITSTATUS(status) == 0;
+	const int exited = !job->timed_out && WIFEXITED(status);
+	const int skipped =
+		exited && WEXITSTATUS(status) == EXIT_SKIPPED && job->outcome->reason[0];
+	const int passed = exited && WEXITSTATUS(status) == 0 && job->outcome->finished;
 
 	kill(-job->pid, SIGKILL); /* whatever the test itself has left behind */
 	printf("%s %d - %s%s%s\n", passed || skipped ? "ok" : "not ok", job->number,
-	       job->test->name, skipped ? " # SKIP " : "", skipped ? job->reason : "");
+	       job->test->name, skipped ? " # SKIP " : "", skipped ? job->outcome->reason : "");
 	if (!passed && !skipped) {
 		show_output(job->output);
 		if (job->timed_out)
@@ -638,8 +701,8 @@ static int finish(struct job *job, int status)
 			printf("# %s: killed by signal %d (%s)\n", job->test->name,
 			       WTERMSIG(status), strsignal(WTERMSIG(status)));
 		else
-			printf("# %s: ended with exit code %d\n", job->test->name,
-			       WEXITSTATUS(status));
+			printf("# %s: ended %swith exit code %d\n", job->test->name,
+			       job->outcome->finished ? "" : "early ", WEXITSTATUS(status));
 	} else if (getenv("SKUA_TEST_VERBOSE")) {
 		show_output(job->output);
 	}
@@ -688,9 +751,9 @@ static int run_all(const struct options *options)
 	sigaddset(&child_signal, SIGCHLD);
 	sigprocmask(SIG_BLOCK, &child_signal, &before);
 	for (int i = 0; i < count; i++) {
-		jobs[i].reason = mmap(NULL, REASON_SIZE, PROT_READ | PROT_WRITE,
-				      MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-		if (jobs[i].reason == MAP_FAILED)
+		jobs[i].outcome = mmap(NULL, sizeof *jobs[i].outcome, PROT_READ | PROT_WRITE,
+				       MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+		if (jobs[i].outcome == MAP_FAILED)
 			die("mmap");
 	}
 

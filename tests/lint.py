@@ -117,6 +117,15 @@ def check_seam(root, files):
 # ---- Every public function is documented ----
 
 
+def ends_comment(lines, index):
+    """Whether a comment that stands alone, and is not a section's title, ends at this line."""
+    if index < 0 or not lines[index].rstrip().endswith("*/"):
+        return False
+    while index > 0 and "/*" not in lines[index]:
+        index -= 1
+    return lines[index].startswith("/*") and not lines[index].startswith("/* ---")
+
+
 def check_comments(root, files):
     for path in files:
         if not (path.startswith("include/skua/") and path.endswith(".h")):
@@ -128,13 +137,13 @@ def check_comments(root, files):
             if inside:
                 inside = ";" not in line
             elif line.startswith("SKUA_API"):
-                above = lines[number - 2].rstrip() if number > 1 else ""
-                covered = above.endswith("*/") or (covered and above.endswith(";"))
+                # Declarations that follow each other without a gap share a comment.
+                covered = covered or ends_comment(lines, number - 2)
                 if not covered:
                     yield f"{path}:{number}: no comment above: {line.strip()}"
                 inside = ";" not in line
             else:
-                covered = False
+                covered = False  # a gap, or something else
 
 
 # ---- Exported symbols ----
@@ -222,6 +231,22 @@ def check_tidy(root, files, build_dir):
                 yield f"{path}: clang-tidy: {text.strip()}"
 
 
+def check_warnings(root, build_dir):
+    """A build of its own in which the compiler's warnings are errors."""
+    folder = build_dir + "-lint"
+    if not os.path.exists(os.path.join(folder, "build.ninja")):
+        code, text = output_of(["meson", "setup", "--werror", folder, root])
+        if code != 0:
+            yield f"meson setup: {text.strip()}"
+            return
+    code, text = output_of(["ninja", "-k", "0", "-C", folder])
+    problems = re.findall(r"^(\S+?:\d+):\d+: error: (.*)$", text, re.MULTILINE)
+    for where, message in sorted(set(problems)):
+        yield f"{os.path.relpath(os.path.join(folder, where), root)}: {message}"
+    if code != 0 and not problems:
+        yield f"the build failed: {text.strip()}"
+
+
 def check_headers_alone(root, files):
     """Each public header compiles on its own, as each language and by each compiler there is."""
     flags = ["-fsyntax-only", "-Wall", "-Wextra", "-Wpedantic", "-Werror", "-Iinclude"]
@@ -248,7 +273,8 @@ def check_headers_alone(root, files):
                         [compiler, f"-std={standard}", *flags, source], cwd=root
                     )
                     if code != 0:
-                        yield f"{path}:1: does not compile alone as {standard} ({compiler}): {text.strip()}"
+                        errors = re.findall(r"^.*error: .*$", text, re.MULTILINE) or [text.strip()]
+                        yield f"{path}:1: not alone as {standard} with {compiler}: {errors[0]}"
 
 
 def check_scripts(root, files):
@@ -299,6 +325,7 @@ def main():
             "exported symbols",
             lambda: check_symbols(root, files, os.path.join(build_dir, "libskua.so")),
         ),
+        ("no compiler warnings", lambda: check_warnings(root, build_dir)),
         ("scripts (shellcheck, python)", lambda: check_scripts(root, files)),
         ("static analysis (clang-tidy)", lambda: check_tidy(root, files, build_dir)),
     ]

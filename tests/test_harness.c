@@ -128,14 +128,21 @@ T_TEST(harness, quick_follows_the_environment)
 	T_EQ(T_QUICK, 0);
 }
 
+/* gcc defines macros for sanitizers, clang has features; neither tells of -fsanitize=undefined. */
+#ifdef __has_feature
+#define COMPILED_WITH(feature) __has_feature(feature)
+#else
+#define COMPILED_WITH(feature) 0
+#endif
+
 T_TEST(harness, sanitizers_are_told_apart)
 {
-#if defined(__SANITIZE_THREAD__)
+#if defined(__SANITIZE_THREAD__) || COMPILED_WITH(thread_sanitizer)
 	T_EQ(T_TSAN, 1);
 #else
 	T_EQ(T_TSAN, 0);
 #endif
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#if defined(__SANITIZE_ADDRESS__) || COMPILED_WITH(address_sanitizer)
 	T_EQ(T_SANITIZED, 1);
 #endif
 	T_GE(T_SANITIZED, T_TSAN);
