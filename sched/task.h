@@ -57,7 +57,8 @@ enum {
 };
 
 struct skua_task {
-	SK_ATOMIC(uint64_t) state;
+	/* Aligned, and with it the size of this header, so that the payload behind it is, too. */
+	_Alignas(max_align_t) SK_ATOMIC(uint64_t) state;
 	skua_task *next; /* in an inbox, a chain or a dead stack */
 	struct sk_sched *sched;
 	skua_future *future; /* in this cell, or the caller's own (skua_block_on) */
