@@ -88,8 +88,12 @@ skua_poll sk_slot_wait(sk_slot *slot, const skua_cx *cx)
 
 		if (task != NULL)
 			return task == cx->task ? SKUA_PENDING : -EBUSY;
-		/* A foreign executor may bring another waker to each poll: the last one counts. */
-		sk_slot_reset(slot);
+		/* A foreign executor may bring another waker to each poll: the last one counts. Not
+		 * with sk_slot_reset, which would take a fire at this moment away for good. */
+		if (sk_cas(slot, &word, SK_SLOT_EMPTY, SK_ACQUIRE, SK_ACQUIRE))
+			sk_waiter_drop(word);
+		else if (word == SK_SLOT_READY)
+			return 0;
 	}
 	waiter = sk_waiter_of(cx);
 	if (waiter == SK_NO_WAITER)
