@@ -23,8 +23,8 @@
 
 #define RETRY_NS (50 * SKUA_MSEC)
 
-/* How many dead connections in a row are passed over before the error is believed. */
-enum { MAX_DEAD = 1024 };
+/* How many dead connections in a row are passed over before there is a pause. */
+enum { MAX_DEAD = 16 };
 
 static struct sk_source *source_of(skua_listener *listener)
 {
@@ -127,9 +127,9 @@ static skua_poll wait_for_relief(skua_cx *cx, struct sk_source *source, int erro
 {
 	if (source->progress == 0)
 		sk_log(SKUA_LOG_WARN,
-		       "accept: out of descriptors or memory (errno %d); connections wait in the "
-		       "backlog until there is room",
-		       error);
+		       "accept: %s; connections wait in the backlog, and it is tried again every "
+		       "%d ms",
+		       skua_strerror(error), (int)(RETRY_NS / SKUA_MSEC));
 	source->progress = 1;
 	return skua_sleep(cx, &source->retry, RETRY_NS);
 }
@@ -147,8 +147,8 @@ static skua_poll attempt_accept(skua_cx *cx, struct sk_source *source, void *arg
 	fd = sk_socket_accept(source->fd);
 	for (int dead = 0; dead < MAX_DEAD && fd < 0 && is_of_dead_connection(-fd); dead++)
 		fd = sk_socket_accept(source->fd);
-	if (fd < 0 && is_shortage(-fd))
-		return wait_for_relief(cx, source, -fd);
+	if (fd < 0 && (is_shortage(-fd) || is_of_dead_connection(-fd)))
+		return wait_for_relief(cx, source, fd);
 	if (fd < 0)
 		return fd == -EWOULDBLOCK ? -EAGAIN : fd;
 	accepted = sk_source_new(source->io, fd);
@@ -157,7 +157,7 @@ static skua_poll attempt_accept(skua_cx *cx, struct sk_source *source, void *arg
 		return -ENOMEM;
 	}
 	if (source->progress != 0)
-		sk_log(SKUA_LOG_WARN, "accept: there is room again");
+		sk_log(SKUA_LOG_WARN, "accept: works again");
 	source->progress = 0;
 	*conn = (skua_tcp *)(void *)accepted;
 	return 0;

@@ -14,8 +14,9 @@
 
 /* The life word. */
 #define CLOSING (UINT64_C(1) << 63)
+#define TAKEN(direction) (UINT64_C(1) << (61 + (direction)))
 #define USER (UINT64_C(1) << 32)
-#define USERS (CLOSING - USER)
+#define USERS (TAKEN(SK_READ) - USER)
 #define REFERENCE UINT64_C(1)
 
 /* ---- The table ---- */
@@ -111,6 +112,7 @@ struct sk_source *sk_source_new(struct sk_io *io, int fd)
 	source->fd = fd;
 	source->io = io;
 	source->driver = io->drivers[(unsigned)fd % io->driver_count];
+	source->writing = NULL;
 	source->progress = 0;
 	source->retry = (skua_timer){{0}};
 	for (int i = 0; i < 2; i++) {
@@ -188,24 +190,25 @@ static void forget_own_operation(struct sk_source *source, enum sk_direction dir
 		return;
 	sk_store(&source->pending[direction], 0, SK_RELAXED);
 	skua_timer_cancel(&source->retry);
-	change(source, 0, REFERENCE);
+	change(source, 0, REFERENCE + TAKEN(direction));
 }
 
 void sk_source_close(struct sk_source *source)
 {
-	uint64_t life = sk_load(&source->life, SK_RELAXED);
+	/* Sequentially consistent: "close against wait" in source.h. */
+	uint64_t before = sk_load(&source->life, SK_RELAXED), life;
 
-	if ((life & CLOSING) != 0)
-		return;
-	/* Held until the end of this function. */
-	sk_fetch_add(&source->life, REFERENCE, SK_RELAXED);
-	forget_own_operation(source, SK_READ);
-	forget_own_operation(source, SK_WRITE);
-	/* The handle's reference goes with the same step. */
-	change(source, CLOSING, REFERENCE);
+	do {
+		if ((before & CLOSING) != 0)
+			return;
+		/* The handle's reference is kept until the end of this function. */
+		life = before | CLOSING;
+	} while (!sk_cas_weak(&source->life, &before, life + USER, SK_SEQ_CST, SK_RELAXED));
 	sk_waiter_wake(sk_slot_fire(&source->slots[SK_READ]));
 	sk_waiter_wake(sk_slot_fire(&source->slots[SK_WRITE]));
-	change(source, 0, REFERENCE);
+	forget_own_operation(source, SK_READ);
+	forget_own_operation(source, SK_WRITE);
+	change(source, 0, USER + REFERENCE);
 }
 
 void sk_sources_destroy(struct sk_source_table *table)
@@ -231,30 +234,39 @@ static uintptr_t identity(const skua_cx *cx)
 	return cx->task != NULL ? (uintptr_t)cx->task : (uintptr_t)cx;
 }
 
-/* Enters; the reference of an operation that was pending is given back with the same step. */
-static int begin(skua_cx *cx, struct sk_source *source, enum sk_direction direction)
+/* What an operation that was pending has to give back when it finds the source closing. */
+static skua_poll give_up(struct sk_source *source, enum sk_direction direction)
 {
-	uintptr_t pending = sk_load(&source->pending[direction], SK_RELAXED);
-	uint64_t life = sk_load(&source->life, SK_RELAXED);
-	uint64_t held = pending != 0 ? REFERENCE : 0;
-
-	if (pending != 0 && pending != identity(cx))
-		return -EBUSY;
-	do {
-		if ((life & CLOSING) != 0) {
-			if (pending == 0)
-				return -EBADF;
-			sk_store(&source->pending[direction], 0, SK_RELAXED);
-			skua_timer_cancel(&source->retry);
-			change(source, 0, REFERENCE);
-			return -ECANCELED;
-		}
-	} while (!sk_cas_weak(&source->life, &life, life + USER - held, SK_ACQ_REL, SK_RELAXED));
 	sk_store(&source->pending[direction], 0, SK_RELAXED);
+	skua_timer_cancel(&source->retry);
+	change(source, 0, REFERENCE + TAKEN(direction));
+	return -ECANCELED;
+}
+
+/* Takes the direction, or goes on with an operation that was pending, whose reference becomes the
+ * use of this poll; all in one step. */
+static skua_poll begin(skua_cx *cx, struct sk_source *source, enum sk_direction direction)
+{
+	uint64_t life = sk_load(&source->life, SK_RELAXED), next;
+
+	do {
+		bool taken = (life & TAKEN(direction)) != 0;
+		uintptr_t pending = sk_load(&source->pending[direction], SK_RELAXED);
+
+		if (taken && pending != identity(cx))
+			return -EBUSY;
+		if ((life & CLOSING) != 0)
+			return taken ? give_up(source, direction) : -EBADF;
+		next = taken ? life + USER - REFERENCE : life + USER + TAKEN(direction);
+		/* Acquire: pairs with the release of whoever had the direction before. */
+	} while (!sk_cas_weak(&source->life, &life, next, SK_ACQ_REL, SK_RELAXED));
+	if ((life & TAKEN(direction)) == 0 && direction == SK_WRITE)
+		source->writing = NULL;
 	return 0;
 }
 
-/* Leaves with a result; SKUA_PENDING keeps a reference for the next poll. */
+/* Leaves with a result, and gives the direction back; SKUA_PENDING keeps it, and a reference, for
+ * the next poll. */
 static skua_poll finish(skua_cx *cx, struct sk_source *source, enum sk_direction direction,
 			skua_poll result)
 {
@@ -263,7 +275,8 @@ static skua_poll finish(skua_cx *cx, struct sk_source *source, enum sk_direction
 		change(source, REFERENCE, USER);
 		return result;
 	}
-	change(source, 0, USER);
+	sk_store(&source->pending[direction], 0, SK_RELAXED);
+	change(source, 0, USER + TAKEN(direction));
 	return result;
 }
 
@@ -319,7 +332,8 @@ static skua_poll begin_or_give_up(skua_cx *cx, struct sk_source *source,
 		return result;
 	interrupt = skua_cx_interrupt(cx);
 	if (interrupt != 0) {
-		sk_slot_reset(&source->slots[direction]);
+		/* An event that came at the same time stays in the slot. */
+		sk_slot_forget(&source->slots[direction], cx);
 		skua_timer_cancel(&source->retry);
 		return finish(cx, source, direction, interrupt);
 	}

@@ -8,14 +8,16 @@
  *
  * An operation (sk_source_operate) is tried first and waits only when the kernel says EAGAIN:
  *
- *     begin   nobody else may be in the same direction; the descriptor may not be closing
+ *     begin   takes the direction: nobody else may have it, and the descriptor may not be closing
  *     loop:   reset the slot                an event from here on is kept
  *             attempt the system call       done, unless EAGAIN
  *             register or rearm             the first time, or on a one-shot backend
  *             wait in the slot              if an event has come since the reset: loop
- *     pending the task is polled again when the slot fires
+ *     pending the direction is kept; the task is polled again when the slot fires
  *
- * Life. One word holds it: CLOSING, `users` that are inside a system call, and `references`. Who
+ * Life. One word holds it: CLOSING, one bit for each direction that an operation has taken, `users`
+ * that are inside a system call, and `references`. So beginning and ending an operation is one
+ * read-modify-write each. Who
  * holds a reference: the handle (until close), the descriptor (until it is closed), each operation
  * that has answered PENDING (until it is polled again). The descriptor is closed by whoever ends
  * the last use after CLOSING was set, so its number cannot be reused under a system call (Go's
@@ -45,7 +47,8 @@ enum { SK_SOURCE_CHUNK = 256, SK_SOURCE_CHUNKS = 8192 };
 struct sk_source {
 	SK_ATOMIC(uint64_t) life;
 	sk_slot slots[2];
-	/* Who is in the middle of an operation: a task, or the context of a foreign executor. */
+	/* Whose operation has answered PENDING: a task, or the context of a foreign executor. Written
+	 * by who holds the direction, and 0 when nobody does. */
 	SK_ATOMIC(uintptr_t) pending[2];
 	SK_ATOMIC(uint32_t) generation;
 	SK_ATOMIC(uint32_t) interest; /* directions registered so far */
@@ -55,7 +58,8 @@ struct sk_source {
 	struct sk_driver *driver;
 	sk_mutex lock; /* registering: a reader and a writer may come at the same time */
 	skua_registration registration;
-	size_t progress;        /* of skua_write_all */
+	const void *writing; /* of skua_write_all: what, and how much of it is written */
+	size_t progress;
 	skua_timer retry;       /* of skua_accept */
 	struct sk_source *next; /* in the list of free places */
 };

@@ -47,6 +47,9 @@ static skua_poll attempt_read(skua_cx *cx, struct sk_source *source, void *argum
 	struct bytes *bytes = argument;
 
 	(void)cx;
+	/* The kernel would wait for data even then. */
+	if (bytes->size == 0)
+		return 0;
 	return result_of(recv(source->fd, bytes->data, bytes->size, 0));
 }
 
@@ -88,34 +91,40 @@ skua_poll skua_writev(skua_cx *cx, skua_tcp *conn, const struct iovec *pieces, i
 	return sk_source_operate(cx, source_of(conn), SK_WRITE, attempt_writev, &message);
 }
 
-/* Writes on from where the last poll stopped, until all is written or the kernel has no room. */
+/* Writes on from where the last poll stopped, until all is written, the kernel has no room, or the
+ * budget is used up: a fast reader must not keep a worker for itself. */
 static skua_poll attempt_write_all(skua_cx *cx, struct sk_source *source, void *argument)
 {
 	struct bytes *bytes = argument;
 
-	(void)cx;
-	if (source->progress > bytes->size)
+	if (source->writing == NULL) {
+		source->writing = bytes->data;
+		source->progress = 0;
+	}
+	/* Not what the last poll was writing: that one was given up half-way. */
+	if (source->writing != bytes->data || source->progress > bytes->size)
 		return -EINVAL;
-	do {
+	for (;;) {
 		skua_poll n = result_of(send(source->fd, bytes->data + source->progress,
 					     bytes->size - source->progress, MSG_NOSIGNAL));
 
 		if (n < 0)
 			return n;
 		source->progress += (size_t)n;
-	} while (source->progress < bytes->size);
-	return (skua_poll)bytes->size;
+		if (source->progress == bytes->size)
+			return (skua_poll)bytes->size;
+		if (!skua_cx_budget(cx))
+			return SKUA_PENDING;
+	}
 }
 
 skua_poll skua_write_all(skua_cx *cx, skua_tcp *conn, const void *buffer, size_t size)
 {
 	struct bytes bytes = {(char *)(uintptr_t)buffer, size};
-	struct sk_source *source = source_of(conn);
 
-	/* Nobody is in the middle of writing: this is the first poll of an await. */
-	if (sk_load(&source->pending[SK_WRITE], SK_RELAXED) == 0)
-		source->progress = 0;
-	return sk_source_operate(cx, source, SK_WRITE, attempt_write_all, &bytes);
+	if (size == 0)
+		return 0;
+	return sk_source_operate(cx, source_of(conn), SK_WRITE, attempt_write_all, &bytes);
 }
 
 int skua_tcp_shutdown(skua_tcp *conn)
@@ -184,13 +193,13 @@ skua_poll skua_connect(skua_cx *cx, const skua_addr *addr, skua_tcp **conn)
 
 	if (*conn == NULL) {
 		struct sk_source *source;
-		int interrupt = skua_cx_interrupt(cx);
-		int fd = -1, rc;
+		int interrupt, fd = -1, rc;
 
+		if (skua_cx_runtime(cx) == NULL || sk_addr_family(addr) == AF_UNSPEC)
+			return -EINVAL;
+		interrupt = skua_cx_interrupt(cx);
 		if (interrupt != 0)
 			return interrupt;
-		if (sk_addr_family(addr) == AF_UNSPEC)
-			return -EINVAL;
 		rc = start_connect(addr, &fd);
 		if (rc < 0)
 			return rc;

@@ -9,6 +9,7 @@
 #include "io/driver.h"
 #include "sched/log.h"
 #include "sched/task.h"
+#include "sched/thread_waker.h"
 #include "sched/worker.h"
 
 #include "skua/task.h"
@@ -124,17 +125,32 @@ int skua_runtime_free(skua_runtime *rt)
 
 skua_poll skua_block_on(skua_runtime *rt, skua_future *future)
 {
+	struct sk_thread_waker *waker;
+	sk_waiter waiter;
 	skua_task *task;
+	skua_cx cx;
 	int rc;
 
 	if (rt == NULL || future == NULL || future->ops == NULL)
 		return -EINVAL;
 	if (sk_worker_current() != NULL)
 		return -EDEADLK;
-	rc = sk_sched_spawn_reference(rt->head.sched, future, &task);
-	if (rc < 0)
-		return rc;
-	return skua_task_wait(&task);
+	/* All memory first: once the future is polled, it must be waited for. */
+	waker = sk_thread_waker_new();
+	if (waker == NULL)
+		return -ENOMEM;
+	sk_thread_waker_cx(waker, &cx);
+	waiter = sk_waiter_of(&cx);
+	rc = waiter == SK_NO_WAITER ? -ENOMEM : 0;
+	if (rc == 0)
+		rc = sk_sched_spawn_reference(rt->head.sched, future, waiter, &task);
+	if (rc == 0)
+		while (!sk_task_is_complete(task))
+			sk_thread_waker_park(waker);
+	else
+		sk_waiter_drop(waiter);
+	sk_thread_waker_free(waker);
+	return rc == 0 ? sk_task_take_result(&task) : rc;
 }
 
 void skua_runtime_stats(const skua_runtime *rt, skua_stats *stats)

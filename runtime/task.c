@@ -27,16 +27,6 @@ int skua_spawn_blocking(skua_runtime *rt, int64_t (*function)(void *argument), c
 	return sk_blocking_spawn(rt->head.sched, function, argument, size, task);
 }
 
-/* The result of a task that is complete; the handle is gone with it. */
-static int64_t take_result(skua_task **task)
-{
-	int64_t result = (*task)->result;
-
-	sk_task_close_handle(*task);
-	*task = NULL;
-	return result;
-}
-
 skua_poll skua_join(skua_cx *cx, skua_task **task)
 {
 	skua_poll waits;
@@ -51,10 +41,12 @@ skua_poll skua_join(skua_cx *cx, skua_task **task)
 		sk_slot_forget(&(*task)->join, cx);
 		return interrupt;
 	}
+	if (!skua_cx_budget(cx))
+		return SKUA_PENDING;
 	if (sk_task_is_complete(*task))
-		return take_result(task);
+		return sk_task_take_result(task);
 	waits = sk_slot_wait(&(*task)->join, cx);
-	return waits == 0 ? take_result(task) : waits;
+	return waits == 0 ? sk_task_take_result(task) : waits;
 }
 
 skua_poll skua_task_wait(skua_task **task)
@@ -68,7 +60,10 @@ skua_poll skua_task_wait(skua_task **task)
 	if (sk_worker_current() != NULL)
 		return -EDEADLK;
 	if (sk_task_is_complete(*task))
-		return take_result(task);
+		return sk_task_take_result(task);
+	/* Another foreign waker would be taken for this one's of an earlier poll, and be replaced. */
+	if (sk_is_waiter(sk_load(&(*task)->join, SK_RELAXED)))
+		return -EBUSY;
 	waker = sk_thread_waker_new();
 	if (waker == NULL)
 		return -ENOMEM;
@@ -76,7 +71,7 @@ skua_poll skua_task_wait(skua_task **task)
 	while ((waits = sk_slot_wait(&(*task)->join, &cx)) == SKUA_PENDING)
 		sk_thread_waker_park(waker);
 	sk_thread_waker_free(waker);
-	return waits == 0 ? take_result(task) : waits;
+	return waits == 0 ? sk_task_take_result(task) : waits;
 }
 
 void skua_detach(skua_task **task)
@@ -99,7 +94,7 @@ int skua_task_finished(const skua_task *task)
 
 const char *skua_task_name(const skua_task *task)
 {
-	return task->future->ops->name != NULL ? task->future->ops->name : "unnamed";
+	return sk_task_name(task);
 }
 
 skua_poll skua_yield(skua_cx *cx)

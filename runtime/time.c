@@ -1,9 +1,12 @@
 /*
  * time.c - skua/time.h: sleeping, and a deadline on any await.
  *
- * A deadline is delivered like a cancellation: when the timer has fired, the operation is polled
- * once more with cx->interrupt set; its leaf takes back what it had registered and returns
- * -ETIMEDOUT. So no operation is ever abandoned half-way.
+ * A deadline is delivered like a cancellation. When the timer has fired, the operation is polled
+ * once more; the first leaf inside it that asks (skua_cx_interrupt) takes back what it had
+ * registered and returns -ECANCELED, once; and when the operation ends with that, skua_timeout
+ * makes -ETIMEDOUT of it. So no operation is ever abandoned half-way, code inside can await while
+ * it cleans up, and -ETIMEDOUT always means the deadline that one has written oneself: an outer one
+ * looks like the cancellation that it is.
  */
 #include "skua/time.h"
 
@@ -59,6 +62,8 @@ static skua_poll sleep_for(skua_cx *cx, skua_timer *storage, uint64_t deadline)
 	struct sk_timer *timer = sk_timer_of(storage);
 	int rc;
 
+	if (!skua_cx_budget(cx))
+		return SKUA_PENDING;
 	if (deadline <= sk_now())
 		return 0;
 	rc = arm(cx, timer, deadline);
@@ -76,7 +81,7 @@ skua_poll skua_sleep(skua_cx *cx, skua_timer *storage, uint64_t ns)
 	}
 	if (sk_timer_is_armed(timer))
 		return poll_timer(cx, timer);
-	return ns == 0 ? 0 : sleep_for(cx, storage, after(ns));
+	return sleep_for(cx, storage, after(ns));
 }
 
 skua_poll skua_sleep_until(skua_cx *cx, skua_timer *storage, uint64_t when)
@@ -105,10 +110,9 @@ static void begin(skua_cx *cx, struct sk_timer *timer)
 {
 	if (sk_timer_is_armed(timer) && sk_slot_is_ready(&timer->slot))
 		timer->overdue = -ETIMEDOUT;
-	if (timer->overdue != 0 && cx->interrupt == 0) {
-		cx->interrupt = timer->overdue;
-		timer->interrupting = true;
-	}
+	/* An outer deadline that is due goes first. */
+	if (timer->overdue != 0 && !timer->delivered && cx->deadline == NULL)
+		cx->deadline = timer;
 }
 
 void skua_timeout_begin(skua_cx *cx, skua_timer *storage, uint64_t ns)
@@ -134,22 +138,32 @@ void skua_deadline_begin(skua_cx *cx, skua_timer *storage, uint64_t when)
 	begin(cx, timer);
 }
 
+/* The operation is ready: what it returned because of this deadline is the deadline's error. */
+static skua_poll finish(struct sk_timer *timer, skua_poll result)
+{
+	if (timer->delivered && result == -ECANCELED)
+		result = timer->overdue;
+	sk_timer_disarm(timer);
+	timer->overdue = 0;
+	timer->delivered = false;
+	return result;
+}
+
 skua_poll skua_timeout_end(skua_cx *cx, skua_timer *storage, skua_poll result)
 {
 	struct sk_timer *timer = sk_timer_of(storage);
 	uint64_t deadline;
 
-	if (timer->interrupting) {
-		cx->interrupt = 0;
-		timer->interrupting = false;
-	}
-	if (result != SKUA_PENDING) {
-		sk_timer_disarm(timer);
-		timer->overdue = 0;
+	/* Nobody inside asked for an interrupt: the next poll offers it again. */
+	if (cx->deadline == timer)
+		cx->deadline = NULL;
+	if (result != SKUA_PENDING)
+		return finish(timer, result);
+	if (timer->overdue != 0)
 		return result;
-	}
 	if (sk_timer_is_armed(timer)) {
-		/* Under a foreign executor the waker may have changed. */
+		/* Under a foreign executor the waker may have changed; and if it has fired since
+		 * begin, the wake for that is on its way. */
 		(void)sk_slot_wait(&timer->slot, cx);
 		return result;
 	}
@@ -157,7 +171,7 @@ skua_poll skua_timeout_end(skua_cx *cx, skua_timer *storage, skua_poll result)
 	if (deadline <= sk_now())
 		timer->overdue = -ETIMEDOUT;
 	else
-		timer->overdue = arm(cx, timer, deadline);
+		timer->overdue = (int16_t)arm(cx, timer, deadline);
 	/* No time left, or no memory for a timer: the next poll is to deliver that. */
 	if (timer->overdue != 0)
 		skua_waker_wake_by_ref(skua_cx_waker(cx));

@@ -8,6 +8,7 @@
 
 #include "sched/sched.h"
 #include "sched/task.h"
+#include "sched/timer.h"
 
 /* ---- Wakers ---- */
 
@@ -81,11 +82,22 @@ int skua_cx_cancelled(const skua_cx *cx)
 
 int skua_cx_interrupt(skua_cx *cx)
 {
-	if (cx->interrupt != 0)
-		return cx->interrupt;
-	if (cx->task == NULL || cx->task->cancel_delivered || !skua_cx_cancelled(cx))
+	struct sk_timer *deadline = cx->deadline;
+	skua_task *task = cx->task;
+	bool closing;
+
+	if (deadline != NULL) {
+		/* Once: what is awaited from here on is clean-up. */
+		deadline->delivered = true;
+		cx->deadline = NULL;
+		return -ECANCELED;
+	}
+	if (task == NULL || task->delivered == SK_CANCEL_CLOSING || !skua_cx_cancelled(cx))
 		return 0;
-	cx->task->cancel_delivered = true;
+	closing = sk_load(&task->sched->phase, SK_RELAXED) != SK_PHASE_OPEN;
+	if (!closing && task->delivered == SK_CANCEL_OWN)
+		return 0;
+	task->delivered = closing ? SK_CANCEL_CLOSING : SK_CANCEL_OWN;
 	return -ECANCELED;
 }
 

@@ -6,26 +6,42 @@
 enum { STRIPES = 16 };
 
 static struct {
-	SK_ATOMIC(uint32_t) inside SK_ALIGNED;
+	SK_ATOMIC(uint32_t) inside[2] SK_ALIGNED;
 } stripes[STRIPES];
 
-void sk_guard_enter(void)
+/* Its lowest bit is the side on which threads enter. */
+static SK_ATOMIC(uint32_t) epoch;
+
+/* One wait at a time: they turn the epoch. */
+static sk_mutex turning = SK_MUTEX_INITIALIZER;
+
+unsigned sk_guard_enter(void)
 {
-	/* Sequentially consistent: before the read-modify-write of the task's state. */
-	sk_fetch_add(&stripes[sk_thread_stripe() % STRIPES].inside, 1, SK_SEQ_CST);
+	unsigned side = sk_load(&epoch, SK_RELAXED) & 1;
+
+	/* Sequentially consistent: before the look at the task's state, or at the phase. */
+	sk_fetch_add(&stripes[sk_thread_stripe() % STRIPES].inside[side], 1, SK_SEQ_CST);
+	return side;
 }
 
-void sk_guard_leave(void)
+void sk_guard_leave(unsigned side)
 {
 	/* Release: pairs with the acquire in sk_guard_wait. */
-	sk_fetch_sub(&stripes[sk_thread_stripe() % STRIPES].inside, 1, SK_RELEASE);
+	sk_fetch_sub(&stripes[sk_thread_stripe() % STRIPES].inside[side], 1, SK_RELEASE);
 }
 
 void sk_guard_wait(void)
 {
-	/* The step between completing the tasks and looking at the counters. */
-	sk_fence();
-	for (int i = 0; i < STRIPES; i++)
-		while (sk_load(&stripes[i].inside, SK_ACQUIRE) != 0)
-			sk_thread_yield();
+	sk_mutex_lock(&turning);
+	/* Twice: a thread may have read the epoch long before it counted itself in. */
+	for (int turn = 0; turn < 2; turn++) {
+		unsigned side = sk_fetch_add(&epoch, 1, SK_SEQ_CST) & 1;
+
+		/* The step between what the caller did and the look at the counters. */
+		sk_fence();
+		for (int i = 0; i < STRIPES; i++)
+			while (sk_load(&stripes[i].inside[side], SK_ACQUIRE) != 0)
+				sk_thread_yield();
+	}
+	sk_mutex_unlock(&turning);
 }

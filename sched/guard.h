@@ -9,19 +9,26 @@
  * counters, spread so that threads seldom share one.
  *
  *     waker:   enter (counter + 1); mark the task SCHEDULED; queue it; wake a worker; leave
- *     free:    every task is COMPLETE; wait until each counter has been 0 once; free
+ *     free:    every task is COMPLETE; wait until each counter has been 0; free tasks and runtime
+ *     spawner: enter; look at the phase; queue the task; wake a worker; leave
+ *     close:   the phase is CLOSING; wait until each counter has been 0; nothing is spawned now
  *
- * Both enter and the completion of a task are sequentially consistent read-modify-writes or are
- * followed by a fence: a waker that enters after the wait looked at its counter finds the task
- * COMPLETE, and touches nothing else. Workers and drivers do not enter; they are joined.
+ * Enter is a sequentially consistent read-modify-write, and the wait begins with a fence: a thread
+ * that enters after the wait looked at its counter finds the task COMPLETE, or the phase CLOSING,
+ * and touches nothing else. Workers and drivers do not enter; they are joined.
+ *
+ * The counters are the process's, so the wakers of other runtimes could keep them from ever being 0
+ * at the moment of a look. Therefore there are two of each, and each wait sends newcomers to the
+ * other one, twice (as in sleepable RCU, McKenney 2006).
  */
 #ifndef SKUA_SCHED_GUARD_H
 #define SKUA_SCHED_GUARD_H
 
-void sk_guard_enter(void);
-void sk_guard_leave(void);
+/* Returns what has to be given to sk_guard_leave. Not to be held while anything is waited for. */
+unsigned sk_guard_enter(void);
+void sk_guard_leave(unsigned side);
 
-/* Waits until every thread that had entered before has left. */
+/* Waits until every thread that had entered before has left. Not between enter and leave. */
 void sk_guard_wait(void);
 
 #endif /* SKUA_SCHED_GUARD_H */

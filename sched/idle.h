@@ -13,7 +13,8 @@
  *       (sk_idle_end_search returns true for the last one, who then looks, and passes the wake on);
  *     - the publisher read `searching` after it published, so its look came after that.
  * A woken worker is counted as searching by whoever wakes it, before it is unparked: so one wake is
- * in flight at a time. At most half of the workers search.
+ * in flight at a time. No more than half of the workers
+ * begin to search by themselves.
  *
  * Whoever counted itself in on behalf of a sleeper and then found none takes the count back and
  * looks at the sleepers again: another publisher may have been put off by that very count.
@@ -31,7 +32,7 @@ enum { SK_MAX_WORKERS = 512, SK_IDLE_WORDS = SK_MAX_WORKERS / 64 };
 struct sk_idle {
 	SK_ATOMIC(uint64_t) sleepers[SK_IDLE_WORDS] SK_ALIGNED;
 	SK_ATOMIC(uint32_t) searching SK_ALIGNED;
-	uint32_t workers;
+	uint32_t workers SK_ALIGNED;
 };
 
 void sk_idle_init(struct sk_idle *idle, uint32_t workers);

@@ -9,7 +9,11 @@
 #include "sched/task.h"
 #include "sched/worker.h"
 
-enum { QUIET_LOOKS = 25 };
+enum {
+	QUIET_LOOKS = 5,    /* after so many without anybody awake the driver stops looking */
+	REAP_INTERVAL = 25, /* looks between two checks for dead tasks of sleeping workers */
+	LATE_NS = 1000000,  /* a timer that is due for so long is fired by the driver */
+};
 
 /* ---- Beginning ---- */
 
@@ -61,6 +65,9 @@ int sk_sched_new(const struct sk_sched_options *options, struct sk_sched **out)
 		free_memory(sched);
 		return rc;
 	}
+	/* The list is the caller's. */
+	sched->options.cpus = NULL;
+	sched->options.cpu_count = 0;
 	sk_blocking_init(&sched->blocking, options->max_blocking,
 			 options->blocking_keepalive_ms * UINT64_C(1000000));
 	*out = sched;
@@ -128,31 +135,66 @@ void sk_sched_inject(struct sk_sched *sched, skua_task *task)
 	publish(sched, choose_worker(sched, preferred), &chain);
 }
 
-/* Counts and queues a new task. */
+static bool is_open(struct sk_sched *sched)
+{
+	return sk_load(&sched->phase, SK_RELAXED) == SK_PHASE_OPEN;
+}
+
+/* Counts and queues a new task on the calling worker, or from another thread. */
+static int spawn_local(struct sk_worker *worker, skua_task *task)
+{
+	if (!is_open(worker->sched))
+		return -ESHUTDOWN;
+	sk_count(&worker->spawned, 1);
+	sk_worker_queue_hot(worker, task);
+	return 0;
+}
+
+static int spawn_foreign(struct sk_sched *sched, skua_task *task)
+{
+	unsigned stripe = sk_thread_stripe() % SK_SPAWN_STRIPES;
+	unsigned side = sk_guard_enter();
+	int rc = -ESHUTDOWN;
+
+	/* The step between entering and looking at the phase: see guard.h. */
+	sk_fence();
+	if (is_open(sched)) {
+		sk_fetch_add(&sched->foreign[stripe].spawned, 1, SK_RELAXED);
+		sk_sched_inject(sched, task);
+		rc = 0;
+	}
+	sk_guard_leave(side);
+	return rc;
+}
+
 static int spawn(struct sk_sched *sched, skua_task *task, skua_task **handle)
 {
 	struct sk_worker *worker = sk_worker_current();
+	int rc;
 
 	/* Before it can run: its end may be awaited through this. */
 	if (handle != NULL)
 		*handle = task;
-	if (worker != NULL && worker->sched == sched) {
-		sk_count(&worker->spawned, 1);
-		sk_worker_queue_hot(worker, task);
-		return 0;
+	if (worker != NULL && worker->sched == sched)
+		rc = spawn_local(worker, task);
+	else
+		rc = spawn_foreign(sched, task);
+	if (rc < 0) {
+		/* Nobody else has seen it. */
+		if (handle != NULL) {
+			*handle = NULL;
+			sk_task_release(task);
+		}
+		sk_task_release(task);
 	}
-	sk_fetch_add(&sched->foreign[sk_thread_stripe() % SK_SPAWN_STRIPES].spawned, 1, SK_RELAXED);
-	sk_guard_enter();
-	sk_sched_inject(sched, task);
-	sk_guard_leave();
-	return 0;
+	return rc;
 }
 
 int sk_sched_spawn(struct sk_sched *sched, const skua_future *future, skua_task **handle)
 {
 	skua_task *task;
 
-	if (sk_load(&sched->phase, SK_RELAXED) != SK_PHASE_OPEN)
+	if (!is_open(sched))
 		return -ESHUTDOWN;
 	task = sk_task_new(sched, future, future->ops->size, handle != NULL);
 	if (task == NULL)
@@ -160,17 +202,26 @@ int sk_sched_spawn(struct sk_sched *sched, const skua_future *future, skua_task 
 	return spawn(sched, task, handle);
 }
 
-int sk_sched_spawn_reference(struct sk_sched *sched, skua_future *future, skua_task **handle)
+int sk_sched_spawn_reference(struct sk_sched *sched, skua_future *future, sk_waiter joiner,
+			     skua_task **handle)
 {
 	skua_task *task;
+	int rc;
 
-	if (sk_load(&sched->phase, SK_RELAXED) != SK_PHASE_OPEN)
+	if (!is_open(sched))
 		return -ESHUTDOWN;
-	task = sk_task_new(sched, NULL, 0, handle != NULL);
+	task = sk_task_new(sched, NULL, 0, true);
 	if (task == NULL)
 		return -ENOMEM;
 	task->future = future;
-	return spawn(sched, task, handle);
+	sk_task_hold(task);
+	sk_init(&task->join, joiner);
+	rc = spawn(sched, task, handle);
+	/* Its joiner is still the caller's, so it must not go with the task. */
+	if (rc < 0)
+		sk_init(&task->join, SK_SLOT_EMPTY);
+	sk_task_release(task);
+	return rc;
 }
 
 /* ---- Batches ---- */
@@ -257,15 +308,36 @@ void sk_sched_watch(struct sk_sched *sched)
 		ops->watch(sched->options.driver);
 }
 
-/* One worker that is awake: has it been in the same poll since the last look? */
-static void help(struct sk_sched *sched, struct sk_worker *worker, uint64_t now)
+/* The worker has polled since the last look. If its polls have become longer than it thinks, its
+ * backlog may be worth a wake: time / polls is the most that they can have taken. */
+static void check_estimate(struct sk_sched *sched, struct sk_worker *worker, uint64_t polls,
+			   uint64_t elapsed)
+{
+	uint64_t backlog = sk_deque_length(&worker->deque);
+	uint64_t longest = elapsed / polls;
+
+	if (backlog * longest < SK_WAKE_COST_NS)
+		return;
+	if (longest > 2 * sk_load(&worker->mean_poll_ns, SK_RELAXED))
+		sk_store(&worker->mean_poll_ns, longest, SK_RELAXED);
+	if (sk_idle_could_wake(&sched->idle))
+		wake_claimed(sched, sk_idle_claim(&sched->idle, worker->index));
+}
+
+/* One worker that is awake. */
+static void help(struct sk_sched *sched, struct sk_worker *worker, uint64_t now, uint64_t elapsed)
 {
 	uint64_t tick = sk_load(&worker->tick, SK_RELAXED);
+	uint64_t polls = tick - worker->monitor_tick;
 
-	if (tick != worker->monitor_tick) {
-		worker->monitor_tick = tick;
+	worker->monitor_tick = tick;
+	if (sk_timers_next(&worker->timers) < now - LATE_NS)
+		sk_timers_fire(&worker->timers, now);
+	if (polls > 0) {
+		check_estimate(sched, worker, polls, elapsed);
 		return;
 	}
+	/* It has been in the same poll since the last look. */
 	sk_store(&worker->stuck_tick, tick, SK_RELAXED);
 	sk_timers_fire(&worker->timers, now);
 	if (sk_worker_has_backlog(worker)) {
@@ -274,16 +346,32 @@ static void help(struct sk_sched *sched, struct sk_worker *worker, uint64_t now)
 	}
 }
 
+/* A sleeping worker does not give back the memory of its tasks that ended elsewhere. */
+static void reap_sleeper(struct sk_sched *sched, unsigned index)
+{
+	if (sk_load(&sched->workers[index]->dead, SK_RELAXED) != NULL &&
+	    sk_idle_claim_worker(&sched->idle, index))
+		wake_claimed(sched, (int)index);
+}
+
 bool sk_sched_monitor(struct sk_sched *sched)
 {
-	uint64_t now = sk_now();
-	bool all_asleep = true;
+	uint64_t now = sk_now(), elapsed = now - sched->monitor_time;
+	bool all_asleep = true, reap;
 
+	sched->monitor_time = now;
+	/* The first look after a pause. */
+	if (elapsed > 4 * SK_MONITOR_MS * UINT64_C(1000000))
+		elapsed = SK_MONITOR_MS * UINT64_C(1000000);
+	reap = ++sched->monitor_looks % REAP_INTERVAL == 0 ||
+	       sched->monitor_quiet == QUIET_LOOKS - 1;
 	for (uint32_t i = 0; i < sched->options.workers; i++) {
-		if (sk_idle_is_asleep(&sched->idle, i))
-			continue;
-		all_asleep = false;
-		help(sched, sched->workers[i], now);
+		if (!sk_idle_is_asleep(&sched->idle, i)) {
+			all_asleep = false;
+			help(sched, sched->workers[i], now, elapsed);
+		} else if (reap) {
+			reap_sleeper(sched, i);
+		}
 	}
 	sched->monitor_quiet = all_asleep ? sched->monitor_quiet + 1 : 0;
 	if (sched->monitor_quiet < QUIET_LOOKS)
@@ -319,6 +407,7 @@ void sk_sched_close(struct sk_sched *sched)
 {
 	/* Release: pairs with the acquire in follow_phase. */
 	sk_store(&sched->phase, SK_PHASE_CLOSING, SK_RELEASE);
+	sk_guard_wait();
 	wake_everybody(sched);
 	sk_blocking_close(&sched->blocking);
 }
@@ -399,75 +488,84 @@ void sk_sched_stop(struct sk_sched *sched)
 	sched->started = 0;
 }
 
-static void abandon(skua_task *task)
+/* Tasks that have been abandoned, linked by `owned_next`; `next` may still be written by a thread
+ * that queues them. */
+struct remains {
+	skua_task *first;
+	unsigned count;
+};
+
+static void abandon(struct remains *remains, skua_task *task)
 {
+	const skua_future_ops *ops = task->future->ops;
+
 	sk_log(SKUA_LOG_WARN, "task %s did not end in time and is dropped (at line %u of %s)",
-	       task->future->ops->name, task->future->line,
-	       task->future->ops->file != NULL ? task->future->ops->file : "an unknown file");
+	       sk_task_name(task), task->future->line,
+	       ops->file != NULL ? ops->file : "an unknown file");
 	sk_task_abandon(task);
-	sk_task_release(task);
+	task->owned_next = remains->first;
+	remains->first = task;
+	remains->count++;
 }
 
 /* A task out of a queue: if it is in a list as well, it is left to that. */
-static unsigned abandon_queued(skua_task *task)
+static void abandon_queued(struct remains *remains, skua_task *task)
 {
-	if (task == NULL || task->owned)
-		return 0;
-	abandon(task);
-	return 1;
+	if (task != NULL && !task->owned)
+		abandon(remains, task);
 }
 
-static unsigned abandon_tasks(struct sk_sched *sched, struct sk_worker *worker)
+static void abandon_queues(struct remains *remains, struct sk_worker *worker)
 {
-	unsigned count = 0;
 	skua_task *task = sk_inbox_take(&worker->inbox);
 
 	while (task != NULL) {
 		skua_task *next = task->next;
 
-		count += abandon_queued(task);
+		abandon_queued(remains, task);
 		task = next;
 	}
-	count += abandon_queued(sk_exchange(&worker->lifo, NULL, SK_RELAXED));
+	abandon_queued(remains, sk_exchange(&worker->lifo, NULL, SK_RELAXED));
 	while ((task = sk_deque_pop(&worker->deque)) != NULL)
-		count += abandon_queued(task);
-	(void)sched;
-	return count;
+		abandon_queued(remains, task);
 }
 
-static unsigned abandon_owned(struct sk_worker *worker)
+static void abandon_owned(struct remains *remains, struct sk_worker *worker)
 {
-	unsigned count = 0;
-
 	while (worker->owned != NULL) {
 		skua_task *task = worker->owned;
 
 		worker->owned = task->owned_next;
-		if (sk_task_is_complete(task)) {
-			/* It ended on another worker, and nobody came to fetch it. */
-			sk_task_release(task);
+		if (!sk_task_is_complete(task)) {
+			abandon(remains, task);
 			continue;
 		}
-		abandon(task);
-		count++;
+		/* It ended on another worker, and nobody came to fetch it. */
+		task->owned_next = remains->first;
+		remains->first = task;
 	}
-	return count;
 }
 
 unsigned sk_sched_free(struct sk_sched *sched)
 {
-	unsigned abandoned = 0;
+	struct remains remains = {0};
 
 	/* First what is only in queues, then the lists: waking a joiner may queue it again, but
 	 * such a joiner has been polled, so it is in a list. */
 	for (uint32_t i = 0; i < sched->options.workers; i++)
-		abandoned += abandon_tasks(sched, sched->workers[i]);
+		abandon_queues(&remains, sched->workers[i]);
 	for (uint32_t i = 0; i < sched->options.workers; i++)
-		abandoned += abandon_owned(sched->workers[i]);
+		abandon_owned(&remains, sched->workers[i]);
 	sk_blocking_join(&sched->blocking);
 	sk_guard_wait();
+	while (remains.first != NULL) {
+		skua_task *task = remains.first;
+
+		remains.first = task->owned_next;
+		sk_task_release(task);
+	}
 	free_memory(sched);
-	return abandoned;
+	return remains.count;
 }
 
 /* ---- Counters ---- */

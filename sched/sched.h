@@ -5,8 +5,9 @@
  * small table sk_driver_ops. The driver in turn calls sk_batch_* and sk_sched_monitor.
  *
  * Shutdown, in order:
- *   1. sk_sched_close: the phase becomes CLOSING. Nothing can be spawned; each worker cancels the
- *      tasks in its list (tasks in a queue notice by themselves: an await looks at the phase).
+ *   1. sk_sched_close: the phase becomes CLOSING, and threads in the middle of a spawn are waited
+ *      for (guard.h): nothing can be spawned from here on. Each worker wakes the tasks in its list;
+ *      what they await looks at the phase, and returns -ECANCELED once.
  *   2. sk_sched_drain: waits until every task and job has ended, or a deadline passes. The test is
  *      four-counter termination detection in its monotone form: read all `completed`, then all
  *      `spawned`; if the sums are equal, then at the time of the first read nothing was alive, and
@@ -14,7 +15,8 @@
  *   3. sk_sched_stop: the phase becomes STOPPED, workers leave their loop and are joined.
  *   4. The driver is stopped by the layer above, so that nobody else calls in.
  *   5. sk_sched_free: tasks that are left are abandoned, the blocking pool is joined, threads that
- *      are in the middle of a wake are waited for (guard.h), memory goes.
+ *      are in the middle of a wake are waited for (guard.h), then the tasks' and all other memory
+ *      goes.
  */
 #ifndef SKUA_SCHED_SCHED_H
 #define SKUA_SCHED_SCHED_H
@@ -23,6 +25,7 @@
 #include "sched/idle.h"
 #include "sched/inbox.h"
 #include "sched/sync.h"
+#include "sched/waiter.h"
 
 #include "skua/future.h"
 #include "skua/runtime.h"
@@ -61,6 +64,8 @@ struct sk_sched {
 	struct sk_sched_options options;
 	uint32_t started;       /* workers whose threads run */
 	uint32_t monitor_quiet; /* looks of the driver in a row that found everybody asleep */
+	uint64_t monitor_time;  /* of the last look */
+	uint32_t monitor_looks;
 	struct sk_blocking blocking;
 	struct {
 		SK_ATOMIC(uint64_t) spawned SK_ALIGNED;
@@ -72,12 +77,16 @@ struct sk_sched {
 /* Makes a scheduler; its workers do not run yet. Returns 0 or -ENOMEM. */
 int sk_sched_new(const struct sk_sched_options *options, struct sk_sched **out);
 
-/* Starts the workers. Returns 0 or -EAGAIN: then call sk_sched_stop and sk_sched_free. */
+/* Starts the workers. Returns 0, -EAGAIN or -ENOMEM: then call sk_sched_stop and sk_sched_free. */
 int sk_sched_start(struct sk_sched *sched);
 
-/* Spawns a task; see skua_spawn. `reference` polls the caller's future in place. */
+/* Spawns a task; see skua_spawn. */
 int sk_sched_spawn(struct sk_sched *sched, const skua_future *future, skua_task **handle);
-int sk_sched_spawn_reference(struct sk_sched *sched, skua_future *future, skua_task **handle);
+
+/* Spawns a task that polls the caller's future in place. `joiner`, which is taken over on success,
+ * is woken when it has ended. */
+int sk_sched_spawn_reference(struct sk_sched *sched, skua_future *future, sk_waiter joiner,
+			     skua_task **handle);
 
 /* Queues a task that became SCHEDULED, from a thread that is not one of the workers. */
 void sk_sched_inject(struct sk_sched *sched, skua_task *task);

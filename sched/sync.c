@@ -145,8 +145,9 @@ __attribute__((noinline)) uint32_t sk_thread_stripe(void)
 {
 	uintptr_t address = (uintptr_t)&thread_local_value;
 
-	/* Thread-local blocks lie whole pages apart; mix those bits (Knuth's multiplier). */
-	return (uint32_t)((address >> 12) * UINT64_C(2654435761) >> 8);
+	/* Thread-local blocks lie a whole stack apart, a power of two perhaps: only the upper bits
+	 * of the product depend on every bit of the address (Fibonacci hashing, Knuth 6.4). */
+	return (uint32_t)((uint64_t)address * UINT64_C(0x9E3779B97F4A7C15) >> 48);
 }
 
 void sk_mutex_init(sk_mutex *mutex)

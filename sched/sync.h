@@ -118,6 +118,12 @@ typedef struct sk_cond {
 	pthread_cond_t handle;
 } sk_cond;
 
+/* For a mutex with static storage. */
+#define SK_MUTEX_INITIALIZER                                                                       \
+	{                                                                                          \
+		PTHREAD_MUTEX_INITIALIZER                                                          \
+	}
+
 void sk_mutex_init(sk_mutex *mutex);
 void sk_mutex_destroy(sk_mutex *mutex);
 void sk_mutex_lock(sk_mutex *mutex);

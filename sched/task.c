@@ -34,7 +34,10 @@ skua_task *sk_task_new(struct sk_sched *sched, const void *payload, size_t size,
 
 static void task_free(skua_task *task)
 {
-	sk_slot_reset(&task->join);
+	uintptr_t word = sk_load(&task->join, SK_RELAXED);
+
+	if (sk_is_waiter(word))
+		sk_waiter_drop(word);
 	sk_free_sized(task, task->size);
 }
 
@@ -85,6 +88,7 @@ bool sk_task_mark_and_release(skua_task *task)
 void sk_task_wake(skua_task *task)
 {
 	struct sk_worker *worker = sk_worker_current();
+	unsigned side;
 
 	if (worker != NULL && worker->sched == task->sched) {
 		if (mark(task))
@@ -92,25 +96,26 @@ void sk_task_wake(skua_task *task)
 		return;
 	}
 	/* The runtime may be freed as soon as the task has run: guard.h keeps it until we left. */
-	sk_guard_enter();
+	side = sk_guard_enter();
 	if (mark(task))
 		sk_sched_inject(task->sched, task);
-	sk_guard_leave();
+	sk_guard_leave(side);
 }
 
 void sk_task_wake_and_release(skua_task *task)
 {
 	struct sk_worker *worker = sk_worker_current();
+	unsigned side;
 
 	if (worker != NULL && worker->sched == task->sched) {
 		if (sk_task_mark_and_release(task))
 			sk_worker_queue_hot(worker, task);
 		return;
 	}
-	sk_guard_enter();
+	side = sk_guard_enter();
 	if (sk_task_mark_and_release(task))
 		sk_sched_inject(task->sched, task);
-	sk_guard_leave();
+	sk_guard_leave(side);
 }
 
 void sk_task_complete(skua_task *task, int64_t result)
@@ -139,6 +144,11 @@ void sk_task_abandon(skua_task *task)
 	sk_waiter_wake(sk_slot_fire(&task->join));
 }
 
+const char *sk_task_name(const skua_task *task)
+{
+	return task->future->ops->name != NULL ? task->future->ops->name : "unnamed";
+}
+
 int sk_task_cancel(skua_task *task)
 {
 	/* Release: as a wake. */
@@ -160,6 +170,15 @@ void sk_task_close_handle(skua_task *task)
 		sk_waiter_drop(word);
 	/* JOINABLE is set, so subtracting it clears it. */
 	subtract(task, SK_TASK_REFERENCE + SK_TASK_JOINABLE);
+}
+
+int64_t sk_task_take_result(skua_task **task)
+{
+	int64_t result = (*task)->result;
+
+	sk_task_close_handle(*task);
+	*task = NULL;
+	return result;
 }
 
 /* ---- The task as a waker ---- */

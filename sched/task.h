@@ -18,8 +18,8 @@
  *     RUNNING              idle                    the runner, on PENDING: xor RUNNING
  *     RUNNING|SCHEDULED    SCHEDULED               the same, and it queues the task again
  *     RUNNING[|SCHEDULED]  COMPLETE[|SCHEDULED]    the runner, with the result: xor
- *     any                  COMPLETE                the last thread of a runtime that is freed, when
- *                                                  no other runs: or
+ *     any but RUNNING      COMPLETE                the last thread of a runtime that is freed, when
+ *                                                  no worker runs any more: or
  *
  * Invariants.
  *   - A task is in at most one queue, and only while it is SCHEDULED and not RUNNING.
@@ -56,6 +56,9 @@ enum {
 	SK_TASK_REFERENCE = 1 << 8, /* one reference; the count is the rest of the word */
 };
 
+/* A task is told once that it was cancelled, and once that the runtime is closing. */
+enum { SK_CANCEL_NONE, SK_CANCEL_OWN, SK_CANCEL_CLOSING };
+
 struct skua_task {
 	/* Aligned for anything, as malloc's blocks are: so is the payload, which begins at the end. */
 	_Alignas(max_align_t) SK_ATOMIC(uint64_t) state;
@@ -71,10 +74,10 @@ struct skua_task {
 	uint32_t size; /* of the whole cell */
 	SK_ATOMIC(uint16_t) last_worker;
 	uint16_t owner;
-	bool owned;            /* in the owner's list */
-	bool cancel_delivered; /* an await has returned -ECANCELED for CANCELLED */
-	bool yielded;          /* in the middle of skua_yield */
-	bool blocking;         /* a job of the blocking pool: never queued or polled */
+	bool owned;        /* in the owner's list */
+	uint8_t delivered; /* SK_CANCEL_*: which -ECANCELED an await has returned */
+	bool yielded;      /* in the middle of skua_yield */
+	bool blocking;     /* a job of the blocking pool: never queued or polled */
 };
 
 /*
@@ -110,7 +113,8 @@ bool sk_task_mark_and_release(skua_task *task);
  * the caller's afterwards. */
 void sk_task_complete(skua_task *task, int64_t result);
 
-/* Ends a task that will not be polled any more: drops the future. Only when no worker runs. */
+/* Ends a task that will not be polled any more: drops the future. Only when no worker runs; other
+ * threads may be in the middle of waking it, so its life reference is kept until sk_guard_wait. */
 void sk_task_abandon(skua_task *task);
 
 /* Asks it to stop, see skua_cancel. */
@@ -124,6 +128,12 @@ static inline bool sk_task_is_complete(const skua_task *task)
 	/* Acquire: pairs with the xor in sk_task_complete; the result can be read. */
 	return (sk_load(&task->state, SK_ACQUIRE) & SK_TASK_COMPLETE) != 0;
 }
+
+/* The result of a task that is complete, through its handle, which is gone with it. */
+int64_t sk_task_take_result(skua_task **task);
+
+/* What sort of future it is, for messages. */
+const char *sk_task_name(const skua_task *task);
 
 extern const skua_waker_ops sk_task_waker_ops;
 

@@ -7,9 +7,9 @@
  * worker and disarm their timer there, are why there is a lock; it is almost never contended.
  *
  * A timer is the user's memory. Firing touches it last with sk_slot_fire: who then finds the slot
- * ready may free it at once. Whoever disarms a timer takes the lock, and so waits for a firing that
- * is going on. The timers that a task has armed hang in its list, so that those it forgot are
- * disarmed when it ends.
+ * ready may free it at once. Whoever disarms a timer that is not ready takes the lock, and so waits
+ * for a firing that is going on. The timers that a task has armed hang in its list, so that those
+ * it forgot are disarmed when it ends.
  */
 #ifndef SKUA_SCHED_TIMER_H
 #define SKUA_SCHED_TIMER_H
@@ -28,9 +28,9 @@ struct sk_timer {
 	uint32_t position; /* in the heap, from 1; 0: not in it. Under the shard's lock */
 
 	/* For skua_timeout (runtime/time.c). */
-	int16_t overdue;   /* what the next poll of the operation has to deliver, or 0 */
-	bool relative;     /* `deadline` is still a length of time */
-	bool interrupting; /* cx->interrupt was set on behalf of this timer */
+	int16_t overdue; /* why the operation is to be interrupted, -ETIMEDOUT, or 0 */
+	bool relative;   /* `deadline` is still a length of time */
+	bool delivered;  /* an await inside the operation has been interrupted */
 };
 
 _Static_assert(sizeof(struct sk_timer) <= sizeof(skua_timer), "skua_timer is too small");

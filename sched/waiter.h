@@ -11,7 +11,8 @@
  *     reset   any -> empty      by the one who waits, BEFORE it looks again at what it waits for:
  *                               an event after the reset makes the slot ready, and is not lost.
  *
- * One atomic operation each; there is no lock and no moment at which an event can fall between. The
+ * One atomic operation changes a slot; there is no lock and no moment at which an event can fall
+ * between. The
  * idea of a slot with a sticky ready state is that of Go's pollDesc (runtime/netpoll.go).
  */
 #ifndef SKUA_SCHED_WAITER_H

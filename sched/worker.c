@@ -253,11 +253,10 @@ static void follow_phase(struct sk_worker *worker)
 
 	if (phase == worker->phase)
 		return;
-	if (worker->phase == SK_PHASE_OPEN) {
-		worker->phase = phase;
+	if (worker->phase == SK_PHASE_OPEN)
+		/* What they await finds out why, skua_cx_interrupt. */
 		for (skua_task *task = worker->owned; task != NULL; task = task->owned_next)
-			sk_task_cancel(task);
-	}
+			sk_task_wake(task);
 	worker->phase = phase;
 	/* What this worker completed before it noticed was not announced. */
 	sk_sched_task_ended(worker->sched);
@@ -398,19 +397,22 @@ static void spin(struct sk_worker *worker)
 static bool sleep_or_not(struct sk_worker *worker, bool searching)
 {
 	struct sk_idle *idle = &worker->sched->idle;
-	bool notified;
+	bool parked, notified = false;
 
 	sk_idle_sleep(idle, worker->index, searching);
-	if (must_stay_awake(worker)) {
-		notified = false;
-	} else {
+	parked = !must_stay_awake(worker);
+	if (parked) {
 		sk_count(&worker->parks, 1);
 		notified = sk_park(&worker->parker, sk_timers_next(&worker->timers));
 	}
 	if (notified)
 		return true;
-	if (sk_idle_wake_self(idle, worker->index))
+	if (sk_idle_wake_self(idle, worker->index)) {
+		/* There is work that only those who already search may look for: let them. */
+		if (!parked && !searching)
+			sk_thread_yield();
 		return false;
+	}
 	/* Claimed at the same moment: the unpark is on its way. */
 	sk_park(&worker->parker, SK_FOREVER);
 	return true;

@@ -13,9 +13,10 @@
  * When to wake another worker. Waking an idle CPU costs more than many polls (20 to 60 us on a
  * virtual machine), so a worker that is awake wakes another one only for a backlog that is worth
  * it: queue length x mean time of a poll >= SK_WAKE_COST_NS. What the estimate gets wrong, the
- * driver mends: every SK_MONITOR_MS it looks for workers that are stuck in one poll, fires their
- * timers and wakes a worker for what waits behind them (sk_sched_monitor). A sleeping worker is
- * always woken for a task that no awake worker has.
+ * driver mends: every SK_MONITOR_MS it looks at the workers that are awake, corrects the estimate
+ * of those whose polls have become longer, fires the timers of those that are late with them, and
+ * wakes a worker for what waits behind one that is stuck in a poll (sk_sched_monitor). A sleeping
+ * worker is always woken for a task that no awake worker has.
  */
 #ifndef SKUA_SCHED_WORKER_H
 #define SKUA_SCHED_WORKER_H
@@ -37,6 +38,7 @@ struct sk_worker {
 	/* What others write. */
 	struct sk_inbox inbox SK_ALIGNED;
 	SK_ATOMIC(skua_task *) dead; /* tasks of this worker's list that ended elsewhere */
+	SK_ATOMIC(uint64_t) wakes;
 	sk_parker parker;
 
 	/* What others read. */
@@ -45,7 +47,7 @@ struct sk_worker {
 	SK_ATOMIC(uint64_t) tick;         /* polls so far, and one more while in one */
 	SK_ATOMIC(uint64_t) stuck_tick;   /* the driver's word that this poll takes long */
 	SK_ATOMIC(uint64_t) mean_poll_ns; /* a moving average */
-	SK_ATOMIC(uint64_t) spawned, completed, stolen, parks, wakes;
+	SK_ATOMIC(uint64_t) spawned, completed, stolen, parks;
 	struct sk_timers timers;
 
 	/* The worker's own. */

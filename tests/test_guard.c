@@ -9,8 +9,7 @@
 T_TEST(guard, waiting_for_nobody_takes_no_time)
 {
 	sk_guard_wait();
-	sk_guard_enter();
-	sk_guard_leave();
+	sk_guard_leave(sk_guard_enter());
 	sk_guard_wait();
 }
 
@@ -18,16 +17,18 @@ static counter entered, may_leave, left, waited;
 
 static void insider_main(void *unused)
 {
+	unsigned first, second;
+
 	(void)unused;
-	sk_guard_enter();
-	sk_guard_enter();
+	first = sk_guard_enter();
+	second = sk_guard_enter();
 	count_up(&entered);
 	EVENTUALLY(count_of(&may_leave) >= 1);
-	sk_guard_leave();
+	sk_guard_leave(first);
 	count_up(&left);
 	EVENTUALLY(count_of(&may_leave) >= 2);
 	count_up(&left);
-	sk_guard_leave();
+	sk_guard_leave(second);
 }
 
 static void waiter_main(void *unused)
@@ -99,9 +100,9 @@ static void user_main(void *unused)
 {
 	(void)unused;
 	while (count_of(&stress.stop) == 0) {
+		unsigned side = sk_guard_enter();
 		struct object *object;
 
-		sk_guard_enter();
 		object = sk_load(&stress.object, SK_SEQ_CST);
 		if (object != NULL) {
 			for (int i = 0; i < 4; i++) {
@@ -110,7 +111,7 @@ static void user_main(void *unused)
 			}
 			sk_fetch_add(&stress.uses, 1, SK_RELAXED);
 		}
-		sk_guard_leave();
+		sk_guard_leave(side);
 	}
 }
 

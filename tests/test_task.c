@@ -434,18 +434,22 @@ T_TEST(task, closing_the_scheduler_cancels_every_task)
 	end_sched(sched, 0);
 }
 
-T_TEST(task, a_timeouts_interrupt_comes_first_and_stays)
+T_TEST(task, a_deadline_interrupts_once_and_comes_first)
 {
 	struct sk_sched *sched = new_sched(1);
 	skua_task *task = new_probe(sched, false);
 	skua_cx cx = task_cx(task);
+	struct sk_timer timer = {0};
 
 	sk_task_cancel(task);
-	cx.interrupt = -ETIMEDOUT;
-	T_EQ(skua_cx_interrupt(&cx), -ETIMEDOUT);
-	T_EQ(skua_cx_interrupt(&cx), -ETIMEDOUT);
-	cx.interrupt = 0;
+	cx.deadline = &timer;
 	T_EQ(skua_cx_interrupt(&cx), -ECANCELED);
+	T_ASSERT(timer.delivered);
+	T_NULL(cx.deadline);
+	T_EQ(task->delivered, SK_CANCEL_NONE);
+	T_EQ(skua_cx_interrupt(&cx), -ECANCELED);
+	T_EQ(task->delivered, SK_CANCEL_OWN);
+	T_EQ(skua_cx_interrupt(&cx), 0);
 	sk_task_release(task);
 	end_sched(sched, 0);
 }

@@ -80,7 +80,8 @@ typedef struct skua_allocator {
  * jemalloc.
  *
  * Returns 0; -EINVAL if a required function is missing or struct_size is wrong; -EBUSY while a
- * runtime or a blocker is alive. One thread, before the others start; never blocks.
+ * runtime or a blocker is alive. No handle of a task or waker may be left of earlier ones. One
+ * thread, before the others start; never blocks.
  */
 SKUA_API SKUA_MUST_USE int skua_set_allocator(const skua_allocator *allocator);
 

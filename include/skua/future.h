@@ -108,9 +108,10 @@ struct skua_cx {
 	skua_task *task;
 	skua_runtime *runtime;
 	void *worker;
+	void *deadline;
 	int32_t budget;
-	int32_t interrupt;
-	uint64_t reserved[2];
+	int32_t reserved;
+	uint64_t more[2];
 };
 
 /*
@@ -133,9 +134,10 @@ SKUA_API int skua_cx_cancelled(const skua_cx *cx);
 
 /*
  * For futures written by hand: what this await has to return at once instead of going on, or 0.
- * -ECANCELED, handed out once for each cancelled task; -ETIMEDOUT inside skua_timeout when its time
- * is up. Call it first in a leaf's poll; when it is not 0, take back whatever is registered and
- * return it. From a poll; never blocks.
+ * It is -ECANCELED, handed out once when the task is cancelled, once when the runtime is being
+ * freed, and once when the time of a skua_timeout around this await is up (which then makes
+ * -ETIMEDOUT of it). Call it first in a leaf's poll; when it is not 0, take back whatever is
+ * registered and return it. From a poll; never blocks.
  */
 SKUA_API int skua_cx_interrupt(skua_cx *cx);
 

@@ -91,10 +91,10 @@ SKUA_API SKUA_MUST_USE int skua_config_describe(const skua_config *config, char 
 SKUA_API SKUA_MUST_USE int skua_runtime_new(skua_config *config, skua_runtime **runtime);
 
 /*
- * Ends a runtime: no new tasks; every task is cancelled and gets `shutdown_ms` to end; tasks that
- * have not are named on standard error and dropped; running blocking calls are waited for; every
- * thread is joined; sockets that are still open are closed. Handles of tasks may outlive it, those
- * of sockets, listeners and timers may not. NULL is allowed.
+ * Ends a runtime: no new tasks; every task is cancelled, once more if it was before, and gets
+ * `shutdown_ms` to end; tasks that have not are named on standard error and dropped; running
+ * blocking calls are waited for; every thread is joined; sockets that are still open are closed.
+ * Handles of tasks may outlive it, those of sockets, listeners and timers may not. NULL is allowed.
  *
  * Returns 0; -ETIMEDOUT if tasks had to be dropped (the runtime is gone all the same); -EDEADLK
  * from a worker or a blocking job of this runtime, and nothing happened. One thread; blocks. A

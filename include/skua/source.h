@@ -33,7 +33,7 @@ SKUA_API void skua_source_close(skua_source *source);
 
 /*
  * Await that the descriptor has become readable, or writable, since the last such await (an error
- * or a hang-up count as both). Ready with 0, perhaps spuriously; -ECANCELED, -ETIMEDOUT; -EBUSY if
+ * or a hang-up count as both). Ready with 0, perhaps spuriously; -ECANCELED; -EBUSY if
  * another task awaits the same direction. From a poll.
  */
 SKUA_API SKUA_MUST_USE skua_poll skua_source_readable(skua_cx *cx, skua_source *source);

@@ -29,7 +29,7 @@ SKUA_API SKUA_MUST_USE int skua_spawn(skua_runtime *runtime, const skua_future *
 
 /*
  * Awaits the end of a task, and gives its result. When ready, the handle is gone and *task is NULL.
- * A cancelled wait (-ECANCELED, -ETIMEDOUT) keeps the handle: *task is not NULL then, which tells
+ * A cancelled wait (-ECANCELED) keeps the handle: *task is not NULL then, which tells
  * it from a task whose own result is that number.
  *
  * Ready with the task's own result; -EINVAL if task or *task is NULL (joined before); -EBUSY if
@@ -50,7 +50,8 @@ SKUA_API void skua_detach(skua_task **task);
 
 /*
  * Asks a task to stop: its next await, or the one it is in, returns -ECANCELED, once; what it does
- * then is up to the task, which may await again to clean up. For a blocking job: one that has not
+ * then is up to the task, which may await again to clean up. (A runtime that is being freed asks
+ * every task, those that were asked before once more.) For a blocking job: one that has not
  * started never will.
  *
  * Returns 0, also if it was asked before; -ESRCH if the task has already ended; -EINVAL if task is
@@ -66,7 +67,8 @@ SKUA_API const char *skua_task_name(const skua_task *task);
 
 /*
  * Lets every other ready task of this worker run first. Ready with 0 when its turn has come again;
- * -ECANCELED. Under a foreign executor it is ready at once. From a poll.
+ * -ECANCELED. Under a foreign executor it is ready at once. One at a time in each task. From a
+ * poll.
  */
 SKUA_API SKUA_MUST_USE skua_poll skua_yield(skua_cx *cx);
 

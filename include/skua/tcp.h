@@ -10,8 +10,7 @@
  *
  * Results of reading and writing are the kernel's, such as -ECONNRESET and -EPIPE (no SIGPIPE is
  * raised); besides, every operation can return
- *     -ECANCELED   the task was cancelled, or the handle was closed
- *     -ETIMEDOUT   a skua_timeout around it
+ *     -ECANCELED   the task was cancelled, a deadline around it has passed, or the handle was closed
  *     -EBUSY       another task is in the middle of the same kind of operation
  *     -EBADF       it is already closed
  *     -ENOMEM

@@ -29,7 +29,7 @@ SKUA_API uint64_t skua_now(void);
 
 /*
  * Awaits the passing of `ns` nanoseconds from the first poll of this await. Ready with 0;
- * -ECANCELED, -ETIMEDOUT (of a skua_timeout around it), -ENOMEM. From a poll.
+ * -ECANCELED, -ENOMEM. From a poll.
  */
 SKUA_API SKUA_MUST_USE skua_poll skua_sleep(skua_cx *cx, skua_timer *timer, uint64_t ns);
 
@@ -42,9 +42,14 @@ SKUA_API SKUA_MUST_USE skua_poll skua_sleep_until(skua_cx *cx, skua_timer *timer
  *     SKUA_AWAIT(n = skua_timeout(cx, &self->timer, 5 * SKUA_SEC, skua_read(cx, ...)));
  *
  * The time runs from the first poll of this await. An operation that is ready in time gives its own
- * result. When the time is up the operation is polled once more, returns -ETIMEDOUT, and has taken
- * back whatever it had registered. They may be nested, each with a timer of its own: the nearest
- * deadline wins. From a poll.
+ * result. When the time is up, the await that is going on inside it returns -ECANCELED, once,
+ * having taken back whatever it had registered; if the operation then ends with -ECANCELED, the
+ * result of the whole is -ETIMEDOUT. So a coroutine inside cleans up as if it were cancelled, and
+ * may await while it does.
+ *
+ * They may be nested, each with a timer of its own: the nearest deadline wins, and an outer one is
+ * never mistaken for the inner one. A timer whose memory could not be had gives -ENOMEM in the same
+ * way. From a poll.
  */
 #define skua_timeout(cx, timer, ns, operation)                                                     \
 	(skua_timeout_begin((cx), (timer), (ns)), skua_timeout_end((cx), (timer), (operation)))
