@@ -127,41 +127,32 @@ struct sk_source *sk_source_new(struct sk_io *io, int fd)
 
 /* ---- Life ---- */
 
-/* What has to be done by the one who changed the word to `life`. */
-static void settle(struct sk_source *source, uint64_t before, uint64_t life);
+static void close_descriptor(struct sk_source *source);
 
-/* Adds `plus` and takes `minus` away, in one step. */
-static uint64_t change(struct sk_source *source, uint64_t plus, uint64_t minus)
+/* Adds `plus` and takes `minus` away, in one step; and does what has to be done by the one who did. */
+static void change(struct sk_source *source, uint64_t plus, uint64_t minus)
 {
 	/* Sequentially consistent: "close against wait" in source.h. */
 	uint64_t before = sk_fetch_add(&source->life, plus - minus, SK_SEQ_CST);
+	uint64_t life = before + plus - minus;
 
-	settle(source, before, before + plus - minus);
-	return before;
+	/* The last user of a source that is closing; there will be no other. */
+	if ((life & CLOSING) != 0 && (life & USERS) == 0 && (before & USERS) != 0)
+		close_descriptor(source);
+	else if (life == CLOSING)
+		give_place_back(source);
 }
 
 static void close_descriptor(struct sk_source *source)
 {
 	skua_blocker *blocker = source->driver->blocker;
 
-	/* Alone by now: there are no users, and none can come. */
 	if (sk_load(&source->interest, SK_RELAXED) != 0)
 		skua_blocker_deregister(blocker, &source->registration, true);
 	else
 		close(source->fd);
 	source->fd = -1;
 	change(source, 0, REFERENCE);
-}
-
-static void settle(struct sk_source *source, uint64_t before, uint64_t life)
-{
-	bool now_unused = (life & CLOSING) != 0 && (life & USERS) == 0 &&
-			  ((before & CLOSING) == 0 || (before & USERS) != 0);
-
-	if (now_unused)
-		close_descriptor(source);
-	else if (life == CLOSING)
-		give_place_back(source);
 }
 
 bool sk_source_enter(struct sk_source *source)
