@@ -400,75 +400,87 @@ void sk_sched_stop(struct sk_sched *sched)
 	sched->started = 0;
 }
 
-static void abandon(skua_task *task)
+/*
+ * Tasks that were abandoned, linked by `owned_next`. Their cells stay until nobody is in the middle
+ * of a wake: such a thread has marked its task, has perhaps given its reference up, and is about to
+ * put the task into a queue. `next` is therefore not ours to write.
+ */
+struct abandoned {
+	skua_task *first;
+	unsigned count;
+};
+
+static void abandon(struct abandoned *abandoned, skua_task *task)
 {
 	sk_log(SKUA_LOG_WARN, "task %s did not end in time and is dropped (at line %u of %s)",
 	       task->future->ops->name, task->future->line,
 	       task->future->ops->file != NULL ? task->future->ops->file : "an unknown file");
 	sk_task_abandon(task);
-	sk_task_release(task);
+	task->owned_next = abandoned->first;
+	abandoned->first = task;
+	abandoned->count++;
 }
 
 /* A task out of a queue: if it is in a list as well, it is left to that. */
-static unsigned abandon_queued(skua_task *task)
+static void abandon_queued(struct abandoned *abandoned, skua_task *task)
 {
-	if (task == NULL || task->owned)
-		return 0;
-	abandon(task);
-	return 1;
+	if (task != NULL && !task->owned)
+		abandon(abandoned, task);
 }
 
-static unsigned abandon_tasks(struct sk_sched *sched, struct sk_worker *worker)
+static void abandon_queues(struct abandoned *abandoned, struct sk_worker *worker)
 {
-	unsigned count = 0;
 	skua_task *task = sk_inbox_take(&worker->inbox);
 
 	while (task != NULL) {
 		skua_task *next = task->next;
 
-		count += abandon_queued(task);
+		abandon_queued(abandoned, task);
 		task = next;
 	}
-	count += abandon_queued(sk_exchange(&worker->lifo, NULL, SK_RELAXED));
+	abandon_queued(abandoned, sk_exchange(&worker->lifo, NULL, SK_RELAXED));
 	while ((task = sk_deque_pop(&worker->deque)) != NULL)
-		count += abandon_queued(task);
-	(void)sched;
-	return count;
+		abandon_queued(abandoned, task);
 }
 
-static unsigned abandon_owned(struct sk_worker *worker)
+static void abandon_owned(struct abandoned *abandoned, struct sk_worker *worker)
 {
-	unsigned count = 0;
-
 	while (worker->owned != NULL) {
 		skua_task *task = worker->owned;
 
 		worker->owned = task->owned_next;
-		if (sk_task_is_complete(task)) {
+		if (sk_task_is_complete(task))
 			/* It ended on another worker, and nobody came to fetch it. */
 			sk_task_release(task);
-			continue;
-		}
-		abandon(task);
-		count++;
+		else
+			abandon(abandoned, task);
 	}
-	return count;
 }
 
 unsigned sk_sched_free(struct sk_sched *sched)
 {
-	unsigned abandoned = 0;
+	struct abandoned abandoned = {NULL, 0};
+	uint32_t workers = sched->options.workers;
 
 	/* First what is only in queues, then the lists: waking a joiner may queue it again, but
 	 * such a joiner has been polled, so it is in a list. */
-	for (uint32_t i = 0; i < sched->options.workers; i++)
-		abandoned += abandon_tasks(sched, sched->workers[i]);
-	for (uint32_t i = 0; i < sched->options.workers; i++)
-		abandoned += abandon_owned(sched->workers[i]);
+	for (uint32_t i = 0; i < workers; i++)
+		abandon_queues(&abandoned, sched->workers[i]);
+	for (uint32_t i = 0; i < workers; i++)
+		abandon_owned(&abandoned, sched->workers[i]);
+	/* Jobs that wait for tasks can now end; what they were about to spawn is in queues then. */
 	sk_blocking_join(&sched->blocking);
+	for (uint32_t i = 0; i < workers; i++)
+		abandon_queues(&abandoned, sched->workers[i]);
 	sk_guard_wait();
+	while (abandoned.first != NULL) {
+		skua_task *task = abandoned.first;
+
+		abandoned.first = task->owned_next;
+		sk_task_release(task);
+	}
 	free_memory(sched);
-	return abandoned;
+	return abandoned.count;
 }
 
 /* ---- Counters ---- */

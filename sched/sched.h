@@ -13,8 +13,9 @@
  *      what is not alive spawns nothing.
  *   3. sk_sched_stop: the phase becomes STOPPED, workers leave their loop and are joined.
  *   4. The driver is stopped by the layer above, so that nobody else calls in.
- *   5. sk_sched_free: tasks that are left are abandoned, the blocking pool is joined, threads that
- *      are in the middle of a wake are waited for (guard.h), memory goes.
+ *   5. sk_sched_free: tasks that are left are abandoned, the blocking pool is joined, what its jobs
+ *      have spawned at the last moment is abandoned, threads that are in the middle of a wake are
+ *      waited for (guard.h), and only then the cells of those tasks and all other memory go.
  */
 #ifndef SKUA_SCHED_SCHED_H
 #define SKUA_SCHED_SCHED_H
