@@ -117,11 +117,12 @@ static void user_main(void *unused)
 T_TEST(guard, stress_nothing_is_freed_under_a_user)
 {
 	unsigned rounds = rounds_of(400);
+	uint64_t until = end_of_rounds();
 	sk_thread threads[USERS];
 
 	for (unsigned i = 0; i < USERS; i++)
 		T_EQ(sk_thread_start(&threads[i], "user", user_main, NULL), 0);
-	for (unsigned i = 0; i < rounds; i++) {
+	for (unsigned i = 0; i < rounds && sk_now() < until; i++) {
 		struct object *object = calloc(1, sizeof *object);
 		uint32_t uses = count_of(&stress.uses);
 

@@ -1142,8 +1142,9 @@ static void free_waker_main(void *unused)
 T_TEST(sched, stress_waking_while_the_scheduler_is_freed)
 {
 	unsigned rounds = rounds_of(40);
+	uint64_t until = end_of_rounds();
 
-	for (unsigned i = 0; i < rounds; i++) {
+	for (unsigned i = 0; i < rounds && sk_now() < until; i++) {
 		sk_thread threads[2];
 
 		sk_store(&gate, 0, SK_RELEASE);
