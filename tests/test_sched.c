@@ -441,6 +441,38 @@ T_TEST(sched, two_that_wake_each_other_do_not_starve_a_third)
 	T_EQ(end_sched(sched, 1000), 0);
 }
 
+/* Yields until the gate opens. */
+static skua_poll yield_until_open(skua_cx *cx, struct step *self)
+{
+	(void)self;
+	count_up(&polls);
+	if (count_of(&gate) != 0)
+		return 0;
+	sk_task_wake(cx->task);
+	return SKUA_PENDING;
+}
+
+static skua_poll open_gate(skua_cx *cx, struct step *self)
+{
+	(void)cx, (void)self;
+	count_up(&gate);
+	return 0;
+}
+
+T_TEST(sched, tasks_that_yield_do_not_starve_those_from_outside)
+{
+	skua_task *tasks[3];
+
+	sched = start_sched(1);
+	for (unsigned i = 0; i < 3; i++)
+		tasks[i] = spawn_step(new_step(yield_until_open, i));
+	EVENTUALLY(count_of(&polls) > 100);
+	spawn_detached(new_step(open_gate, 0));
+	for (unsigned i = 0; i < 3; i++)
+		T_EQ(skua_task_wait(&tasks[i]), 0);
+	T_EQ(end_sched(sched, 1000), 0);
+}
+
 /* ---- Stealing ---- */
 
 static skua_poll be_busy(skua_cx *cx, struct step *self)
@@ -500,6 +532,39 @@ T_TEST(sched, the_inbox_of_a_busy_worker_is_stolen)
 			T_EQ(skua_task_wait(&tasks[i]), i);
 	}
 	T_EQ(end_sched(sched, 10000), 0);
+}
+
+/* Stays in its poll until `left` tasks do. */
+static skua_poll meet(skua_cx *cx, struct step *self)
+{
+	(void)cx;
+	count_up(&polls);
+	EVENTUALLY(count_of(&polls) >= self->left);
+	return 0;
+}
+
+/* As many tasks as workers, each of which needs a worker of its own: one that a searcher was trusted
+ * to come for, and did not, is missed by all. */
+T_TEST(sched, every_worker_is_woken_when_all_are_needed)
+{
+	enum { WORKERS = 4 };
+	unsigned rounds = rounds_of(300);
+	uint64_t until = end_of_rounds();
+	skua_task *tasks[WORKERS];
+
+	sched = start_sched(WORKERS);
+	for (unsigned round = 1; round <= rounds && sk_now() < until; round++) {
+		struct step step = new_step(meet, 0);
+
+		step.left = round * WORKERS;
+		if (round % 2 == 0)
+			EVENTUALLY(sk_idle_count(&sched->idle) == WORKERS);
+		for (unsigned i = 0; i < WORKERS; i++)
+			tasks[i] = spawn_step(step);
+		for (unsigned i = 0; i < WORKERS; i++)
+			T_EQ(skua_task_wait(&tasks[i]), 0);
+	}
+	T_EQ(end_sched(sched, 1000), 0);
 }
 
 /* ---- The driver's look ---- */
@@ -971,6 +1036,27 @@ T_TEST(sched, the_end_comes_as_soon_as_the_last_task_has_ended)
 		T_LT(sk_now() - before, UINT64_C(10000000000));
 		sk_sched_stop(sched);
 		T_EQ(sk_sched_free(sched), 0);
+	}
+}
+
+T_TEST(sched, a_worker_on_its_way_to_sleep_sees_the_end)
+{
+	struct sk_sched_options options = {
+		.workers = 2,
+		.budget = 128,
+		.spin_us = 5000,
+		.max_blocking = 1,
+	};
+
+	/* Workers that still look around are not asleep, so nobody wakes them. */
+	for (unsigned i = 0; i < 5; i++) {
+		skua_task *task;
+
+		sched = new_sched_with(&options);
+		T_EQ(sk_sched_start(sched), 0);
+		task = spawn_step(new_step(poll_number, i));
+		T_EQ(skua_task_wait(&task), i);
+		T_EQ(end_sched(sched, 1000), 0);
 	}
 }
 
