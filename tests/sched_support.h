@@ -50,6 +50,12 @@ static inline void sleep_ms(uint64_t ms)
 		}                                                                                  \
 	} while (0)
 
+/* Until when a stress test may begin new rounds, on a machine that has no time for all of them. */
+static inline uint64_t end_of_rounds(void)
+{
+	return after_ms(T_QUICK ? 200 : 1000);
+}
+
 /* ---- A flag and a counter that threads share ---- */
 
 typedef SK_ATOMIC(uint32_t) counter;
@@ -62,6 +68,16 @@ static inline uint32_t count_of(counter *c)
 static inline void count_up(counter *c)
 {
 	sk_fetch_add(c, 1, SK_ACQ_REL);
+}
+
+/* Waits for another thread that is expected at any moment; gives way if it does not come. */
+static inline void await_count(counter *c, uint32_t at_least)
+{
+	for (unsigned i = 0; count_of(c) < at_least; i++)
+		if (i % 256 == 255)
+			sk_thread_yield();
+		else
+			sk_spin_hint();
 }
 
 /* ---- Wakers that count ---- */

@@ -265,6 +265,35 @@ T_TEST(blocking, a_keepalive_of_zero_ends_threads_at_once)
 	end_sched(sched, 100);
 }
 
+/* The moment when a thread's time is up, and a submitter, who has the lock, counts on it. */
+T_TEST(blocking, a_thread_that_was_counted_on_as_it_expired_keeps_the_counts_right)
+{
+	struct sk_blocking *pool;
+	skua_task *task;
+
+	make_pool(2, 15);
+	pool = &sched->blocking;
+	task = submit(answer, &numbers[1], sizeof numbers[1]);
+	T_EQ(skua_task_wait(&task), 1);
+	for (unsigned idle = 0; idle == 0;) {
+		sk_mutex_lock(&pool->lock);
+		idle = pool->idle;
+		if (idle == 1) {
+			sleep_ms(30);
+			/* As submit() does; a busy thread has then been faster with the job. */
+			pool->idle--;
+			pool->promised++;
+		}
+		sk_mutex_unlock(&pool->lock);
+	}
+	EVENTUALLY(POOL(threads) == 0);
+	T_EQ(POOL(idle), 0);
+	T_EQ(POOL(promised), 0);
+	task = submit(answer, &numbers[2], sizeof numbers[2]);
+	T_EQ(skua_task_wait(&task), 2);
+	end_sched(sched, 100);
+}
+
 /* ---- Cancelling ---- */
 
 T_TEST(blocking, a_job_cancelled_in_the_queue_never_runs)

@@ -58,25 +58,53 @@ T_TEST(guard, a_wait_lasts_until_the_last_leave)
 	sk_thread_join(&waiter);
 }
 
+/* Threads that live at the same time, so that they are spread over all counters. */
+enum { THREADS = 64 };
+
+static struct turn {
+	sk_thread thread;
+	sk_parker parker;
+} turns[THREADS];
+
+static void turn_main(void *argument)
+{
+	struct turn *turn = argument;
+
+	sk_park(&turn->parker, SK_FOREVER);
+	sk_guard_enter();
+	count_up(&entered);
+	sk_park(&turn->parker, SK_FOREVER);
+	count_up(&left);
+	sk_guard_leave();
+}
+
+static void turn_waiter_main(void *argument)
+{
+	unsigned turn = (unsigned)((struct turn *)argument - turns);
+
+	sk_guard_wait();
+	T_EQ(count_of(&left), turn + 1);
+	count_up(&waited);
+}
+
 T_TEST(guard, every_thread_is_waited_for_whichever_counter_it_has)
 {
-	enum { THREADS = 24 };
-	sk_thread insiders[THREADS], waiter;
-
-	/* One after the other inside, alone: each must be seen. */
 	for (unsigned i = 0; i < THREADS; i++) {
-		sk_store(&entered, 0, SK_RELEASE);
-		sk_store(&may_leave, 0, SK_RELEASE);
-		sk_store(&left, 0, SK_RELEASE);
-		sk_store(&waited, 0, SK_RELEASE);
-		T_EQ(sk_thread_start(&insiders[i], "insider", insider_main, NULL), 0);
-		EVENTUALLY(count_of(&entered) == 1);
-		T_EQ(sk_thread_start(&waiter, "waiter", waiter_main, NULL), 0);
-		sleep_ms(2);
-		T_EQ(count_of(&waited), 0);
-		sk_store(&may_leave, 2, SK_RELEASE);
+		sk_parker_init(&turns[i].parker);
+		T_EQ(sk_thread_start(&turns[i].thread, "turn", turn_main, &turns[i]), 0);
+	}
+	for (unsigned i = 0; i < THREADS; i++) {
+		sk_thread waiter;
+
+		sk_unpark(&turns[i].parker);
+		EVENTUALLY(count_of(&entered) == i + 1);
+		T_EQ(sk_thread_start(&waiter, "waiter", turn_waiter_main, &turns[i]), 0);
+		sleep_ms(1);
+		T_EQ(count_of(&waited), i);
+		sk_unpark(&turns[i].parker);
 		sk_thread_join(&waiter);
-		sk_thread_join(&insiders[i]);
+		sk_thread_join(&turns[i].thread);
+		sk_parker_destroy(&turns[i].parker);
 	}
 }
 
@@ -118,11 +146,12 @@ static void user_main(void *unused)
 T_TEST(guard, stress_nothing_is_freed_under_a_user)
 {
 	unsigned rounds = rounds_of(400);
+	uint64_t until = end_of_rounds();
 	sk_thread threads[USERS];
 
 	for (unsigned i = 0; i < USERS; i++)
 		T_EQ(sk_thread_start(&threads[i], "user", user_main, NULL), 0);
-	for (unsigned i = 0; i < rounds; i++) {
+	for (unsigned i = 0; i < rounds && sk_now() < until; i++) {
 		struct object *object = calloc(1, sizeof *object);
 		uint32_t uses = count_of(&stress.uses);
 

@@ -673,8 +673,7 @@ T_TEST(task, stress_no_wake_is_lost_and_it_is_never_queued_twice)
 static void handle_main(void *unused)
 {
 	(void)unused;
-	while (count_of(&stress.queued) == 0)
-		sk_spin_hint();
+	await_count(&stress.queued, 1);
 	sk_task_close_handle(stress.task);
 	count_up(&stress.ended);
 }
@@ -682,9 +681,10 @@ static void handle_main(void *unused)
 T_TEST(task, stress_the_handle_and_the_end_meet)
 {
 	unsigned rounds = rounds_of(2000);
+	uint64_t until = end_of_rounds();
 
 	stress.sched = new_sched(1);
-	for (unsigned i = 0; i < rounds; i++) {
+	for (unsigned i = 0; i < rounds && sk_now() < until; i++) {
 		struct counting counting;
 		skua_cx cx = counting_cx(&counting);
 		sk_thread thread;

@@ -346,8 +346,9 @@ static void firer_main(void *unused)
 
 	(void)unused;
 	for (unsigned i = 1; i <= shared.rounds; i++) {
-		while (count_of(&shared.begun) < i)
-			sk_spin_hint();
+		await_count(&shared.begun, i);
+		if (count_of(&shared.begun) == UINT32_MAX)
+			return;
 		for (uint32_t spin = sk_random(&random) % 64; spin > 0; spin--)
 			sk_spin_hint();
 		shared.event = i;
@@ -361,12 +362,13 @@ T_TEST(waiter, stress_no_event_is_lost_between_wait_and_fire)
 	struct counting counting;
 	skua_cx cx = counting_cx(&counting);
 	unsigned woken = 0;
+	uint64_t until = end_of_rounds();
 	sk_thread thread;
 
 	shared.rounds = rounds_of(60000);
 	sk_slot_init(&shared.slot);
 	T_EQ(sk_thread_start(&thread, "firer", firer_main, NULL), 0);
-	for (unsigned i = 1; i <= shared.rounds; i++) {
+	for (unsigned i = 1; i <= shared.rounds && sk_now() < until; i++) {
 		skua_poll waits;
 
 		sk_slot_reset(&shared.slot);
@@ -381,10 +383,10 @@ T_TEST(waiter, stress_no_event_is_lost_between_wait_and_fire)
 		/* Whichever it was, what the event brought is there. */
 		T_ASSERT(sk_slot_is_ready(&shared.slot));
 		T_EQ(shared.event, i);
-		while (count_of(&shared.ended) < i)
-			sk_spin_hint();
+		await_count(&shared.ended, i);
 		T_EQ(count_of(&counting.wakes), woken);
 	}
+	sk_store(&shared.begun, UINT32_MAX, SK_RELEASE);
 	sk_thread_join(&thread);
 	T_EQ(count_of(&counting.references), 1);
 }
@@ -393,6 +395,7 @@ T_TEST(waiter, stress_no_event_is_lost_while_wakers_are_replaced)
 {
 	struct counting counting[2];
 	skua_cx cx[2];
+	uint64_t until = end_of_rounds();
 	sk_thread thread;
 
 	cx[0] = counting_cx(&counting[0]);
@@ -400,7 +403,7 @@ T_TEST(waiter, stress_no_event_is_lost_while_wakers_are_replaced)
 	shared.rounds = rounds_of(60000);
 	sk_slot_init(&shared.slot);
 	T_EQ(sk_thread_start(&thread, "firer", firer_main, NULL), 0);
-	for (unsigned i = 1; i <= shared.rounds; i++) {
+	for (unsigned i = 1; i <= shared.rounds && sk_now() < until; i++) {
 		unsigned polls = 0;
 
 		sk_slot_reset(&shared.slot);
@@ -414,6 +417,7 @@ T_TEST(waiter, stress_no_event_is_lost_while_wakers_are_replaced)
 		T_ASSERT_MSG(sk_slot_is_ready(&shared.slot), "the event of round %u is lost", i);
 		T_EQ(shared.event, i);
 	}
+	sk_store(&shared.begun, UINT32_MAX, SK_RELEASE);
 	sk_thread_join(&thread);
 	T_EQ(count_of(&counting[0].references), 1);
 	T_EQ(count_of(&counting[1].references), 1);
@@ -423,20 +427,21 @@ T_TEST(waiter, stress_forgetting_and_firing_end_each_waiter_once)
 {
 	struct counting counting;
 	skua_cx cx = counting_cx(&counting);
+	uint64_t until = end_of_rounds();
 	sk_thread thread;
 
 	shared.rounds = rounds_of(60000);
 	sk_slot_init(&shared.slot);
 	T_EQ(sk_thread_start(&thread, "firer", firer_main, NULL), 0);
-	for (unsigned i = 1; i <= shared.rounds; i++) {
+	for (unsigned i = 1; i <= shared.rounds && sk_now() < until; i++) {
 		sk_slot_reset(&shared.slot);
 		sk_store(&shared.begun, i, SK_RELEASE);
 		if (sk_slot_wait(&shared.slot, &cx) == SKUA_PENDING)
 			sk_slot_forget(&shared.slot, &cx);
-		while (count_of(&shared.ended) < i)
-			sk_spin_hint();
+		await_count(&shared.ended, i);
 		T_ASSERT(sk_slot_is_ready(&shared.slot));
 		T_EQ(count_of(&counting.references), 1);
 	}
+	sk_store(&shared.begun, UINT32_MAX, SK_RELEASE);
 	sk_thread_join(&thread);
 }
