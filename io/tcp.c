@@ -47,6 +47,9 @@ static skua_poll attempt_read(skua_cx *cx, struct sk_source *source, void *argum
 	struct bytes *bytes = argument;
 
 	(void)cx;
+	/* The kernel would say EAGAIN if there is nothing to read. */
+	if (bytes->size == 0)
+		return 0;
 	return result_of(recv(source->fd, bytes->data, bytes->size, 0));
 }
 
