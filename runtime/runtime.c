@@ -122,8 +122,18 @@ int skua_runtime_free(skua_runtime *rt)
 
 /* ---- The way in ---- */
 
+static void pause_for(uint64_t ns)
+{
+	sk_parker parker;
+
+	sk_parker_init(&parker);
+	sk_park(&parker, sk_now() + ns);
+	sk_parker_destroy(&parker);
+}
+
 skua_poll skua_block_on(skua_runtime *rt, skua_future *future)
 {
+	skua_poll result;
 	skua_task *task;
 	int rc;
 
@@ -134,7 +144,11 @@ skua_poll skua_block_on(skua_runtime *rt, skua_future *future)
 	rc = sk_sched_spawn_reference(rt->head.sched, future, &task);
 	if (rc < 0)
 		return rc;
-	return skua_task_wait(&task);
+	/* From here on the future is being polled, and is the caller's memory: there is no way back,
+	 * also if there is no memory to wait with. Then this thread looks now and then. */
+	while ((result = skua_task_wait(&task)) == -ENOMEM && task != NULL)
+		pause_for(SKUA_MSEC);
+	return result;
 }
 
 void skua_runtime_stats(const skua_runtime *rt, skua_stats *stats)
