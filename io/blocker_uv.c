@@ -58,14 +58,16 @@ static void on_closed(uv_handle_t *handle)
 
 static void stop(struct sk_watch *watch, bool close_fd)
 {
-	if (watch->has_handle)
-		uv_poll_stop(&watch->poll);
-	if (close_fd)
-		close(watch->fd);
+	int fd = watch->fd;
+
+	/* uv_close still names the descriptor to epoll_ctl; after that it is ours to close, and its
+	 * number another thread's to take. */
 	if (watch->has_handle)
 		uv_close((uv_handle_t *)&watch->poll, on_closed);
 	else
 		sk_free(watch);
+	if (close_fd)
+		close(fd);
 }
 
 static void on_ready(uv_poll_t *poll, int status, int events);

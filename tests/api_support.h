@@ -56,6 +56,19 @@ static inline skua_runtime *runtime_of(uint32_t workers)
 	return runtime_on(workers, SKUA_IO_BACKEND_AUTO);
 }
 
+/* A test that runs on each of the two backends of the IO, as NAME_epoll and NAME_uv. */
+#define T_ON_BOTH(suite, name)                                                                     \
+	static void suite##_##name##_on_(uint32_t backend);                                        \
+	T_TEST(suite, name##_epoll)                                                                \
+	{                                                                                          \
+		suite##_##name##_on_(SKUA_IO_BACKEND_EPOLL);                                       \
+	}                                                                                          \
+	T_TEST(suite, name##_uv)                                                                   \
+	{                                                                                          \
+		suite##_##name##_on_(SKUA_IO_BACKEND_UV);                                          \
+	}                                                                                          \
+	static void suite##_##name##_on_(uint32_t backend)
+
 /* ---- Any function as a future ---- */
 
 typedef skua_poll operation(skua_cx *cx, void *argument);

@@ -69,13 +69,14 @@ static struct turn {
 static void turn_main(void *argument)
 {
 	struct turn *turn = argument;
+	unsigned side;
 
 	sk_park(&turn->parker, SK_FOREVER);
-	sk_guard_enter();
+	side = sk_guard_enter();
 	count_up(&entered);
 	sk_park(&turn->parker, SK_FOREVER);
 	count_up(&left);
-	sk_guard_leave();
+	sk_guard_leave(side);
 }
 
 static void turn_waiter_main(void *argument)

@@ -505,7 +505,7 @@ static void *wakes_all_the_time(void *argument)
 /* Other threads wake a task of a runtime that is being freed. */
 T_TEST(waker, wakes_race_with_the_end_of_the_runtime)
 {
-	for (int i = 0; i < rounds(100); i++) {
+	for (int i = 0; i < rounds(20); i++) {
 		skua_runtime *rt = runtime_of(2);
 		struct cell cell = CELL_INIT;
 		struct keeper keeper = {.cell = &cell};
