@@ -133,7 +133,7 @@ T_TEST(sched, polls_a_lent_future_where_it_lies)
 	skua_task *task = NULL;
 
 	sched = start_sched(1);
-	T_EQ(sk_sched_spawn_reference(sched, &step.future, &task), 0);
+	T_EQ(sk_sched_spawn_reference(sched, &step.future, SK_NO_WAITER, &task), 0);
 	T_ASSERT(task->future == &step.future);
 	T_EQ(skua_task_wait(&task), 5);
 	T_EQ(end_sched(sched, 1000), 0);
@@ -859,7 +859,7 @@ T_TEST(sched, nothing_is_spawned_while_closing)
 	sched = start_sched(2);
 	sk_sched_close(sched);
 	T_EQ(sk_sched_spawn(sched, &step.future, &task), -ESHUTDOWN);
-	T_EQ(sk_sched_spawn_reference(sched, &step.future, &task), -ESHUTDOWN);
+	T_EQ(sk_sched_spawn_reference(sched, &step.future, SK_NO_WAITER, &task), -ESHUTDOWN);
 	T_NULL(task);
 	T_ASSERT(sk_sched_drain(sched, 0));
 	sk_sched_stop(sched);
@@ -1089,15 +1089,15 @@ static counter marked, was_freed_early;
 static void wake_slowly(void *argument)
 {
 	skua_task *task = argument;
+	unsigned side = sk_guard_enter();
 
-	sk_guard_enter();
 	T_ASSERT(sk_task_mark_and_release(task));
 	count_up(&marked);
 	sleep_ms(30);
 	sk_store(&was_freed_early, count_of(&watched_block_freed), SK_RELEASE);
 	if (count_of(&was_freed_early) == 0)
 		sk_sched_inject(sched, task);
-	sk_guard_leave();
+	sk_guard_leave(side);
 }
 
 T_TEST(sched, a_task_is_not_freed_under_who_wakes_it)
@@ -1121,32 +1121,61 @@ T_TEST(sched, a_task_is_not_freed_under_who_wakes_it)
 	T_EQ(blocks_in_use(), 0);
 }
 
-/* A job that was about to spawn a task when the scheduler closed: it has seen the phase OPEN, made
- * the task, and queues it when the tasks that are left have been looked for. */
+/* A job that spawns a task when the scheduler is about to be freed. */
 static int64_t spawn_late(void *unused)
 {
 	struct step step = new_step(poll_number, 0);
+
+	(void)unused;
+	count_up(&gate);
+	sleep_ms(30);
+	return sk_sched_spawn(sched, &step.future, NULL);
+}
+
+T_TEST(sched, a_job_cannot_spawn_when_the_workers_are_gone)
+{
+	skua_task *job = NULL;
+
+	limit_memory();
+	sched = start_sched(1);
+	T_EQ(sk_blocking_spawn(sched, spawn_late, NULL, 0, &job), 0);
+	EVENTUALLY(count_of(&gate) == 1);
+	T_EQ(end_sched(sched, 0), 0);
+	T_EQ(skua_task_wait(&job), -ESHUTDOWN);
+	T_EQ(count_of(&polls), 0);
+	T_EQ(count_of(&dropped), 0);
+	T_EQ(blocks_in_use(), 0);
+}
+
+/* A spawn that is in the middle when the scheduler closes: closing waits for it, and the task is
+ * found. */
+static void spawn_slowly(void *unused)
+{
+	struct step step = new_step(poll_number, 0);
 	skua_task *task = sk_task_new(sched, &step, sizeof step, false);
+	unsigned side = sk_guard_enter();
 
 	(void)unused;
 	T_NOT_NULL(task);
+	T_EQ(sk_load(&sched->phase, SK_SEQ_CST), SK_PHASE_OPEN);
 	count_up(&gate);
 	sleep_ms(30);
-	sk_guard_enter();
+	sk_fetch_add(&sched->foreign[0].spawned, 1, SK_RELAXED);
 	sk_sched_inject(sched, task);
-	sk_guard_leave();
-	return 0;
+	sk_guard_leave(side);
 }
 
-T_TEST(sched, a_task_that_a_job_spawns_at_the_last_moment_is_dropped)
+T_TEST(sched, closing_waits_for_a_spawn_that_has_begun)
 {
+	sk_thread thread;
+
 	limit_memory();
 	sched = start_sched(1);
-	T_EQ(sk_blocking_spawn(sched, spawn_late, NULL, 0, NULL), 0);
+	T_EQ(sk_thread_start(&thread, "spawner", spawn_slowly, NULL), 0);
 	EVENTUALLY(count_of(&gate) == 1);
-	T_EQ(end_sched(sched, 0), 1);
-	T_EQ(count_of(&polls), 0);
-	T_EQ(count_of(&dropped), 1);
+	T_EQ(end_sched(sched, 5000), 0);
+	sk_thread_join(&thread);
+	T_EQ(count_of(&polls), 1);
 	T_EQ(blocks_in_use(), 0);
 }
 
