@@ -890,6 +890,41 @@ T_TEST(sched, waiting_and_yielding_tasks_are_cancelled_and_end)
 		T_EQ(skua_task_wait(&tasks[i]), -ECANCELED);
 }
 
+T_TEST(sched, sleeping_workers_wake_to_cancel_their_tasks)
+{
+	skua_task *tasks[10];
+
+	sched = start_sched(3);
+	for (unsigned i = 0; i < 10; i++)
+		tasks[i] = spawn_step(new_step(wait_for_cancel, i));
+	EVENTUALLY(count_of(&polls) == 10 && sk_idle_count(&sched->idle) == 3);
+	sk_sched_close(sched);
+	T_ASSERT(sk_sched_drain(sched, after_ms(20000)));
+	sk_sched_stop(sched);
+	T_EQ(sk_sched_free(sched), 0);
+	for (unsigned i = 0; i < 10; i++)
+		T_EQ(skua_task_wait(&tasks[i]), -ECANCELED);
+}
+
+T_TEST(sched, a_task_that_ended_elsewhere_and_was_not_fetched_is_freed)
+{
+	struct step step = new_step(poll_number, 0);
+	skua_task *task;
+
+	limit_memory();
+	sched = new_sched(2);
+	/* In the list of one worker, and completed by the other just before the end. */
+	task = sk_task_new(sched, &step, sizeof step, false);
+	begin_poll(task);
+	task->owned = true;
+	task->owner = 1;
+	sched->workers[1]->owned = task;
+	sk_task_complete(task, 0);
+	T_EQ(end_sched(sched, 0), 0);
+	T_EQ(count_of(&dropped), 0);
+	T_EQ(blocks_in_use(), 0);
+}
+
 T_TEST(sched, a_task_that_never_ran_is_polled_with_the_cancel)
 {
 	skua_task *tasks[5], *stuck;
