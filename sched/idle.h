@@ -13,8 +13,8 @@
  *       (sk_idle_end_search returns true for the last one, who then looks, and passes the wake on);
  *     - the publisher read `searching` after it published, so its look came after that.
  * A woken worker is counted as searching by whoever wakes it, before it is unparked: so one wake is
- * in flight at a time. No more than half of the workers
- * begin to search by themselves.
+ * in flight at a time. Of its own accord a worker begins to search only while less than half of
+ * them do.
  *
  * Whoever counted itself in on behalf of a sleeper and then found none takes the count back and
  * looks at the sleepers again: another publisher may have been put off by that very count.
