@@ -1,7 +1,5 @@
 /*
- * sync.c - what sync.h declares: threads, parking, the clock and memory of this system.
- *
- * Parking is a futex on Linux and a mutex with a condition elsewhere.
+ * sync.c - what sync.h declares: threads, locks, the clock and memory of this system.
  */
 #include "sched/sync.h"
 
@@ -228,33 +226,9 @@ void sk_cond_broadcast(sk_cond *cond)
 	check(pthread_cond_broadcast(&cond->handle), "pthread_cond_broadcast");
 }
 
-/* ---- Parking ---- */
-
-enum { EMPTY, PARKED, NOTIFIED };
-
-void sk_parker_init(sk_parker *parker)
-{
-	sk_init(&parker->state, EMPTY);
-#ifndef __linux__
-	sk_mutex_init(&parker->mutex);
-	sk_cond_init(&parker->cond);
-#endif
-}
-
-void sk_parker_destroy(sk_parker *parker)
-{
-#ifndef __linux__
-	sk_cond_destroy(&parker->cond);
-	sk_mutex_destroy(&parker->mutex);
-#else
-	(void)parker;
-#endif
-}
-
 #ifdef __linux__
 
-/* Sleeps while the word is PARKED; returns -ETIMEDOUT or 0, the latter also for no reason. */
-static int futex_wait(sk_parker *parker, uint64_t deadline)
+int sk_futex_wait(sk_futex *word, uint32_t expected, uint64_t deadline)
 {
 	struct timespec ts, *until = NULL;
 
@@ -263,63 +237,15 @@ static int futex_wait(sk_parker *parker, uint64_t deadline)
 		until = &ts;
 	}
 	/* WAIT_BITSET, because its timeout is a moment of the monotonic clock. */
-	if (syscall(SYS_futex, &parker->state, FUTEX_WAIT_BITSET_PRIVATE, PARKED, until, NULL,
+	if (syscall(SYS_futex, word, FUTEX_WAIT_BITSET_PRIVATE, expected, until, NULL,
 		    FUTEX_BITSET_MATCH_ANY) == 0)
 		return 0;
 	return errno == ETIMEDOUT ? -ETIMEDOUT : 0;
 }
 
-bool sk_park(sk_parker *parker, uint64_t deadline)
+void sk_futex_wake(sk_futex *word)
 {
-	uint32_t state = EMPTY;
-
-	/* Acquire on failure: pairs with the exchange in sk_unpark. */
-	if (!sk_cas(&parker->state, &state, PARKED, SK_ACQUIRE, SK_ACQUIRE)) {
-		sk_exchange(&parker->state, EMPTY, SK_ACQUIRE);
-		return true;
-	}
-	for (;;) {
-		bool expired = futex_wait(parker, deadline) == -ETIMEDOUT;
-
-		if (expired || sk_load(&parker->state, SK_RELAXED) == NOTIFIED)
-			/* Acquire: pairs with the exchange in sk_unpark. */
-			return sk_exchange(&parker->state, EMPTY, SK_ACQUIRE) == NOTIFIED;
-	}
-}
-
-void sk_unpark(sk_parker *parker)
-{
-	/* Release, also when it was NOTIFIED already: pairs with the acquires in sk_park. After a
-	 * PARKED was taken away the owner may be gone, so only the address is used, not the word. */
-	if (sk_exchange(&parker->state, NOTIFIED, SK_RELEASE) == PARKED)
-		syscall(SYS_futex, &parker->state, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);
-}
-
-#else
-
-bool sk_park(sk_parker *parker, uint64_t deadline)
-{
-	bool notified;
-
-	sk_mutex_lock(&parker->mutex);
-	while (sk_load(&parker->state, SK_RELAXED) != NOTIFIED) {
-		if (deadline == SK_FOREVER)
-			sk_cond_wait(&parker->cond, &parker->mutex);
-		else if (!sk_cond_wait_until(&parker->cond, &parker->mutex, deadline))
-			break;
-	}
-	notified = sk_load(&parker->state, SK_RELAXED) == NOTIFIED;
-	sk_store(&parker->state, EMPTY, SK_RELAXED);
-	sk_mutex_unlock(&parker->mutex);
-	return notified;
-}
-
-void sk_unpark(sk_parker *parker)
-{
-	sk_mutex_lock(&parker->mutex);
-	sk_store(&parker->state, NOTIFIED, SK_RELAXED);
-	sk_cond_signal(&parker->cond);
-	sk_mutex_unlock(&parker->mutex);
+	syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);
 }
 
 #endif

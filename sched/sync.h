@@ -53,7 +53,7 @@
 	__atomic_compare_exchange_n(&(atomic)->value_, (expected), (desired), 1, (success),        \
 				    (failure))
 
-#if defined(__SANITIZE_THREAD__)
+#if defined(__SANITIZE_THREAD__) && !defined(SK_TSAN)
 #define SK_TSAN 1
 #elif defined(__has_feature)
 #if __has_feature(thread_sanitizer)
@@ -139,23 +139,17 @@ void sk_cond_broadcast(sk_cond *cond);
 
 #define SK_FOREVER UINT64_MAX
 
-/*
- * Puts one thread to sleep. An unpark is remembered, once: it ends the park that is going on or
- * else the next one. Everything before an unpark is visible after the park that it ended.
- */
-typedef struct sk_parker {
-	SK_ATOMIC(uint32_t) state;
-#ifndef __linux__
-	sk_mutex mutex;
-	sk_cond cond;
-#endif
-} sk_parker;
+#ifdef __linux__
+#define SK_HAS_FUTEX 1
+typedef SK_ATOMIC(uint32_t) sk_futex;
 
-void sk_parker_init(sk_parker *parker);
-void sk_parker_destroy(sk_parker *parker);
-/* Sleeps until unparked (true) or until `deadline` (false). Only the owner may call it. */
-bool sk_park(sk_parker *parker, uint64_t deadline);
-void sk_unpark(sk_parker *parker);
+/* Sleeps while the word is `expected`; returns -ETIMEDOUT when `deadline` has passed, or else 0, also
+ * for no reason. */
+int sk_futex_wait(sk_futex *word, uint32_t expected, uint64_t deadline);
+
+/* Wakes one thread that sleeps on this address. The word itself is not touched, and may be gone. */
+void sk_futex_wake(sk_futex *word);
+#endif
 
 /* ---- Time and randomness ---- */
 

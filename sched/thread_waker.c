@@ -1,7 +1,7 @@
 /* thread_waker.c - see thread_waker.h. */
 #include "sched/thread_waker.h"
 
-#include "sched/sync.h"
+#include "sched/parker.h"
 
 struct sk_thread_waker {
 	SK_ATOMIC(uint32_t) references;

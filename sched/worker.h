@@ -24,6 +24,7 @@
 #include "sched/blocking.h"
 #include "sched/deque.h"
 #include "sched/inbox.h"
+#include "sched/parker.h"
 #include "sched/sync.h"
 #include "sched/timer.h"
 

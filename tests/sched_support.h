@@ -6,6 +6,7 @@
 #define SKUA_TESTS_SCHED_SUPPORT_H
 
 #include "sched/inbox.h"
+#include "sched/parker.h"
 #include "sched/sched.h"
 #include "sched/sync.h"
 #include "sched/task.h"

@@ -1,0 +1,212 @@
+/*
+ * sync_model.c - the seam sched/sync.h for modelled threads: in place of sched/sync.c.
+ */
+#include "sched/sync.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "sched/log.h"
+#include "tests/model/explorer.h"
+
+void sk_panic_at(const char *file, int line, const char *message)
+{
+	mc_fail("%s:%d: %s", file, line, message);
+}
+
+void sk_log(int level, const char *format, ...)
+{
+	(void)level, (void)format;
+}
+
+void sk_fence(void)
+{
+	mc_fence(__ATOMIC_SEQ_CST, __builtin_return_address(0));
+}
+
+/* ---- Threads ---- */
+
+int sk_thread_start(sk_thread *thread, const char *name, void (*run)(void *argument),
+		    void *argument)
+{
+	(void)name;
+	thread->id = (pthread_t)mc_thread(run, argument);
+	return 0;
+}
+
+void sk_thread_join(sk_thread *thread)
+{
+	mc_join((int)thread->id);
+}
+
+int sk_thread_pin(int cpu)
+{
+	(void)cpu;
+	return 0;
+}
+
+void sk_thread_yield(void)
+{
+	mc_yield();
+}
+
+uint32_t sk_thread_stripe(void)
+{
+	return (uint32_t)mc_self();
+}
+
+void *sk_thread_local(void)
+{
+	return *mc_thread_local();
+}
+
+void sk_thread_local_set(void *value)
+{
+	*mc_thread_local() = value;
+}
+
+/* ---- Locks: the first bytes of the handle say whether it is held ---- */
+
+static int *held(sk_mutex *mutex)
+{
+	return (int *)(void *)&mutex->handle;
+}
+
+void sk_mutex_init(sk_mutex *mutex)
+{
+	memset(mutex, 0, sizeof *mutex);
+}
+
+void sk_mutex_destroy(sk_mutex *mutex)
+{
+	if (*held(mutex))
+		mc_fail("a mutex is destroyed while it is held");
+}
+
+void sk_mutex_lock(sk_mutex *mutex)
+{
+	mc_step("lock", __builtin_return_address(0));
+	while (*held(mutex))
+		mc_block(mutex, "locks a mutex", false);
+	*held(mutex) = 1;
+	mc_acquire_from(mutex);
+}
+
+void sk_mutex_unlock(sk_mutex *mutex)
+{
+	mc_step("unlock", __builtin_return_address(0));
+	mc_release_to(mutex);
+	*held(mutex) = 0;
+	mc_unblock(mutex, true);
+}
+
+void sk_cond_init(sk_cond *cond)
+{
+	memset(cond, 0, sizeof *cond);
+}
+
+void sk_cond_destroy(sk_cond *cond)
+{
+	(void)cond;
+}
+
+static bool cond_wait(sk_cond *cond, sk_mutex *mutex, bool timed)
+{
+	bool in_time = true;
+
+	mc_step("waits on a condition", __builtin_return_address(0));
+	mc_release_to(mutex);
+	*held(mutex) = 0;
+	mc_unblock(mutex, true);
+	if (!mc_spurious())
+		in_time = mc_block(cond, "waits on a condition", timed);
+	while (*held(mutex))
+		mc_block(mutex, "locks a mutex", false);
+	*held(mutex) = 1;
+	mc_acquire_from(mutex);
+	return in_time;
+}
+
+void sk_cond_wait(sk_cond *cond, sk_mutex *mutex)
+{
+	cond_wait(cond, mutex, false);
+}
+
+bool sk_cond_wait_until(sk_cond *cond, sk_mutex *mutex, uint64_t deadline)
+{
+	return cond_wait(cond, mutex, deadline != SK_FOREVER);
+}
+
+void sk_cond_signal(sk_cond *cond)
+{
+	mc_step("signals a condition", __builtin_return_address(0));
+	mc_unblock(cond, false);
+}
+
+void sk_cond_broadcast(sk_cond *cond)
+{
+	mc_step("broadcasts a condition", __builtin_return_address(0));
+	mc_unblock(cond, true);
+}
+
+/* ---- Futexes: the kernel looks at the newest value, under a lock of its own ---- */
+
+int sk_futex_wait(sk_futex *word, uint32_t expected, uint64_t deadline)
+{
+	mc_step("futex wait", __builtin_return_address(0));
+	if (word->value_ != expected || mc_spurious())
+		return 0;
+	return mc_block(word, "sleeps in a futex", deadline != SK_FOREVER) ? 0 : -ETIMEDOUT;
+}
+
+void sk_futex_wake(sk_futex *word)
+{
+	mc_step("futex wake", __builtin_return_address(0));
+	mc_unblock(word, false);
+}
+
+/* ---- Time and memory ---- */
+
+uint64_t sk_now(void)
+{
+	return mc_now();
+}
+
+void *sk_malloc(size_t size)
+{
+	return mc_malloc(size);
+}
+
+void *sk_calloc(size_t count, size_t size)
+{
+	return memset(mc_malloc(count * size), 0, count * size);
+}
+
+void sk_free(void *block)
+{
+	mc_free(block, __builtin_return_address(0));
+}
+
+void sk_free_sized(void *block, size_t size)
+{
+	(void)size;
+	mc_free(block, __builtin_return_address(0));
+}
+
+void *sk_calloc_aligned(size_t size)
+{
+	return sk_calloc(1, size);
+}
+
+void sk_free_aligned(void *block)
+{
+	sk_free(block);
+}
+
+void sk_allocator_hold(void)
+{
+}
+
+void sk_allocator_release(void)
+{
+}
