@@ -55,7 +55,7 @@ skua_poll run()
 	return result;
 }
 
-}
+} // namespace
 
 int main()
 {
