@@ -171,7 +171,9 @@ int skua_blocker_block(skua_blocker *blocker, skua_event *events, int capacity, 
 	} else if (timeout < 0) {
 		uv_run(&blocker->loop, UV_RUN_ONCE);
 	} else {
-		uint64_t ms = ((uint64_t)timeout + 999999) / 1000000;
+		/* The loop's clock is in whole milliseconds, rounded down: one more, or it would
+		 * return early. */
+		uint64_t ms = ((uint64_t)timeout + 999999) / 1000000 + 1;
 
 		uv_update_time(&blocker->loop);
 		uv_timer_start(&blocker->timer, on_timer, ms, 0);

@@ -90,6 +90,11 @@ void sk_worker_queue_hot(struct sk_worker *worker, skua_task *task)
 {
 	skua_task *displaced;
 
+	/* Woken between two polls, by a timer for example: nothing of it is in the cache. */
+	if (worker->running == NULL) {
+		sk_worker_queue_last(worker, task);
+		return;
+	}
 	/* Only this worker fills the slot; a thief may empty it. Release: pairs with the acquire
 	 * in steal_lifo. */
 	if (sk_load(&worker->lifo, SK_RELAXED) == NULL) {

@@ -83,7 +83,8 @@ void sk_worker_destroy(struct sk_worker *worker);
 /* The thread's function. */
 void sk_worker_main(void *argument);
 
-/* Queues a task on the calling worker: to run next, or after all others. */
+/* Queues a task on the calling worker: to run next, if a poll is going on that woke it, or after all
+ * others. */
 void sk_worker_queue_hot(struct sk_worker *worker, skua_task *task);
 void sk_worker_queue_last(struct sk_worker *worker, skua_task *task);
 

@@ -143,7 +143,10 @@ struct cell {
 	int64_t count; /* how often it was filled and not yet emptied */
 };
 
-#define CELL_INIT {PTHREAD_MUTEX_INITIALIZER, {NULL, NULL}, 0}
+#define CELL_INIT                                                                                  \
+	{                                                                                          \
+		PTHREAD_MUTEX_INITIALIZER, {NULL, NULL}, 0                                         \
+	}
 
 static inline void cell_fill(struct cell *cell)
 {

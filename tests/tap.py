@@ -94,6 +94,13 @@ class Writer:
                 print(f"# {line}")
         sys.stdout.flush()
 
+    def skip(self, name, reason):
+        """Reports a test that cannot run here."""
+        if not self.wants(name):
+            return
+        self.count += 1
+        print(f"ok {self.count} - {name} # SKIP {reason}", flush=True)
+
     def done(self):
         """Writes the plan; returns the exit code."""
         print(f"1..{self.count}", flush=True)

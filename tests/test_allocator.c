@@ -527,9 +527,8 @@ T_ON_BOTH(allocator, blocker)
 		fail_at(++n, 0);
 		rc = skua_blocker_new(backend, &blocker);
 		if (rc == 0) {
-			rc = skua_blocker_register(blocker, ends[0],
-						   (skua_interest){1, SKUA_READABLE},
-						   &registration);
+			rc = skua_blocker_register(
+				blocker, ends[0], (skua_interest){1, SKUA_READABLE}, &registration);
 			if (rc == 0)
 				skua_blocker_deregister(blocker, &registration, 0);
 			skua_blocker_free(blocker);

@@ -341,7 +341,7 @@ T_TEST(runtime, block_on_in_a_blocking_job_is_fine)
 	skua_runtime *rt = runtime_of(1);
 	skua_task *job = NULL;
 
-	T_EQ(skua_spawn_blocking(rt, blocks_in_a_job, &rt, sizeof rt, &job), 0);
+	T_EQ(skua_spawn_blocking(rt, blocks_in_a_job, &rt, sizeof(void *), &job), 0);
 	T_EQ(skua_task_wait(&job), 42);
 	T_EQ(skua_runtime_free(rt), 0);
 }
@@ -384,7 +384,7 @@ T_TEST(runtime, free_on_its_own_threads_is_refused)
 	skua_task *job = NULL;
 
 	T_EQ(run(rt, frees_its_runtime, NULL), -EDEADLK);
-	T_EQ(skua_spawn_blocking(rt, job_frees_its_runtime, &rt, sizeof rt, &job), 0);
+	T_EQ(skua_spawn_blocking(rt, job_frees_its_runtime, &rt, sizeof(void *), &job), 0);
 	T_EQ(skua_task_wait(&job), -EDEADLK);
 	T_EQ(run(rt, forty_two, NULL), 42);
 	T_EQ(skua_runtime_free(rt), 0);

@@ -35,8 +35,7 @@ static skua_poll op_readable_in_time(skua_cx *cx, void *argument)
 {
 	struct waiting *self = argument;
 
-	return skua_timeout(cx, &self->timer, self->ns,
-			    skua_source_readable(cx, self->source));
+	return skua_timeout(cx, &self->timer, self->ns, skua_source_readable(cx, self->source));
 }
 
 static skua_source *source_of(skua_runtime *rt, int fd)

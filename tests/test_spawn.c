@@ -460,7 +460,7 @@ T_TEST(spawn, from_a_worker_a_thread_and_a_job)
 	T_EQ(skua_block_on(rt, &future.co), 8);
 	task = start(rt, seven, NULL);
 	T_EQ(skua_task_wait(&task), 7);
-	T_EQ(skua_spawn_blocking(rt, spawning_job, &other, sizeof other, &task), 0);
+	T_EQ(skua_spawn_blocking(rt, spawning_job, &other, sizeof(void *), &task), 0);
 	T_EQ(skua_task_wait(&task), 9);
 	T_EQ(skua_runtime_free(rt), 0);
 	T_EQ(skua_runtime_free(other), 0);
@@ -611,8 +611,7 @@ T_TEST(spawn, a_long_chain_of_joins)
 	skua_task *last = NULL;
 
 	for (int i = 0; i < count; i++) {
-		struct link future = {
-			.co = SKUA_CORO_INIT(chain_link), .before = last, .go = &go};
+		struct link future = {.co = SKUA_CORO_INIT(chain_link), .before = last, .go = &go};
 
 		last = start_future(rt, &future.co);
 	}
@@ -882,7 +881,7 @@ T_TEST(spawn, blocking_job_is_cancelled_only_before_it_starts)
 	quiet_config(&config, 1, SKUA_IO_BACKEND_AUTO);
 	config.max_blocking = 1;
 	rt = runtime_with(&config);
-	T_EQ(skua_spawn_blocking(rt, waits_for_stop, &argument, sizeof argument, &running), 0);
+	T_EQ(skua_spawn_blocking(rt, waits_for_stop, &argument, sizeof(void *), &running), 0);
 	T_EQ(skua_spawn_blocking(rt, counts, &counted, sizeof counted, &queued), 0);
 	T_STR_EQ(skua_task_name(running), "blocking job");
 	WAIT_UNTIL(state.started);

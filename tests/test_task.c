@@ -257,7 +257,7 @@ T_TEST(task, mark_and_release_names_one_who_queues)
 	end_sched(sched, 0);
 }
 
-T_TEST(task, a_wake_on_its_worker_makes_it_the_next)
+T_TEST(task, a_wake_in_a_poll_makes_it_the_next)
 {
 	struct sk_sched *sched = new_sched(2), *other = new_sched(1);
 	struct sk_worker *worker = sched->workers[1];
@@ -265,6 +265,7 @@ T_TEST(task, a_wake_on_its_worker_makes_it_the_next)
 	skua_task *stranger = new_idle_probe(other, false);
 
 	sk_thread_local_set(worker);
+	worker->running = stranger;
 	sk_task_wake(first);
 	T_ASSERT(sk_load(&worker->lifo, SK_RELAXED) == first);
 	T_EQ(sk_deque_length(&worker->deque), 0);
@@ -282,6 +283,25 @@ T_TEST(task, a_wake_on_its_worker_makes_it_the_next)
 	sk_task_release(second);
 	sk_task_release(stranger);
 	end_sched(other, 0);
+	end_sched(sched, 0);
+}
+
+T_TEST(task, a_wake_between_polls_makes_it_the_last)
+{
+	struct sk_sched *sched = new_sched(1);
+	struct sk_worker *worker = sched->workers[0];
+	skua_task *first = new_idle_probe(sched, false), *second = new_idle_probe(sched, false);
+
+	/* As timers do that fire: in their order. */
+	sk_thread_local_set(worker);
+	sk_task_wake(first);
+	sk_task_wake(second);
+	T_NULL(sk_load(&worker->lifo, SK_RELAXED));
+	T_ASSERT(sk_deque_pop(&worker->deque) == first);
+	T_ASSERT(sk_deque_pop(&worker->deque) == second);
+	sk_thread_local_set(NULL);
+	sk_task_release(first);
+	sk_task_release(second);
 	end_sched(sched, 0);
 }
 

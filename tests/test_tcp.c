@@ -59,8 +59,7 @@ static skua_poll op_read_in_time(skua_cx *cx, void *argument)
 {
 	struct io *io = argument;
 
-	return skua_timeout(cx, &io->timer, io->ns,
-			    skua_read(cx, io->conn, io->data, io->size));
+	return skua_timeout(cx, &io->timer, io->ns, skua_read(cx, io->conn, io->data, io->size));
 }
 
 struct accepting {
@@ -99,8 +98,7 @@ static skua_poll op_connect_in_time(skua_cx *cx, void *argument)
 {
 	struct connecting *self = argument;
 
-	return skua_timeout(cx, &self->timer, self->ns,
-			    skua_connect(cx, &self->addr, &self->conn));
+	return skua_timeout(cx, &self->timer, self->ns, skua_connect(cx, &self->addr, &self->conn));
 }
 
 static int64_t read_some(skua_runtime *rt, skua_tcp *conn, void *data, size_t size)
@@ -675,8 +673,7 @@ T_ON_BOTH(tcp, read_that_times_out_can_be_repeated)
 {
 	struct net net = net_open(backend);
 	char in[8];
-	struct io io = {
-		.conn = net.server, .data = in, .size = sizeof in, .ns = 10 * SKUA_MSEC};
+	struct io io = {.conn = net.server, .data = in, .size = sizeof in, .ns = 10 * SKUA_MSEC};
 
 	for (int i = 0; i < 3; i++) {
 		uint64_t begin = skua_now();
@@ -1069,8 +1066,8 @@ T_ON_BOTH(tcp, connect_cancelled)
 
 T_TEST(tcp, addresses_are_read_and_written)
 {
-	static const char *const bad[] = {
-		"localhost", "", "1.2.3", "256.0.0.1", "1.2.3.4:5", "[::1]", "::g", " 127.0.0.1"};
+	static const char *const bad[] = {"localhost", "",      "1.2.3", "256.0.0.1",
+					  "1.2.3.4:5", "[::1]", "::g",   " 127.0.0.1"};
 	skua_addr addr;
 	char text[64], small[13];
 
@@ -1222,8 +1219,7 @@ T_ON_BOTH(tcp, accept_can_be_cancelled_while_it_waits_for_descriptors)
 	skua_task *task;
 
 	set_descriptor_limit((rlim_t)first_free_descriptor(), &before);
-	T_EQ(connect(client, (const struct sockaddr *)net.addr.storage,
-		     (socklen_t)net.addr.length),
+	T_EQ(connect(client, (const struct sockaddr *)net.addr.storage, (socklen_t)net.addr.length),
 	     0);
 	for (int i = 0; i < 2; i++) {
 		accepting.polls = 0;
@@ -1313,7 +1309,7 @@ static void visit(uint32_t backend, uint32_t workers, uint32_t io_threads, int c
 	struct crowd crowd = {.size = count};
 	struct server serving = {.co = SKUA_CORO_INIT(server), .accepted = &crowd.arrived};
 	struct visitor visiting = {.co = SKUA_CORO_INIT(visitor), .crowd = &crowd};
-	skua_task **tasks = calloc((size_t)count, sizeof *tasks), *task;
+	skua_task **tasks = calloc((size_t)count, sizeof(void *)), *task;
 
 	quiet_config(&config, workers, backend);
 	config.io_threads = io_threads;

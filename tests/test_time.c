@@ -152,7 +152,7 @@ T_TEST(time, ten_thousand_sleepers_on_4_workers)
 {
 	int count = rounds(10000);
 	skua_runtime *rt = runtime_of(4);
-	skua_task **tasks = calloc((size_t)count, sizeof *tasks);
+	skua_task **tasks = calloc((size_t)count, sizeof(void *));
 	struct nap *naps = calloc((size_t)count, sizeof *naps);
 
 	for (int i = 0; i < count; i++) {
@@ -368,8 +368,7 @@ struct stages {
 static skua_poll stages(skua_cx *cx, struct stages *self)
 {
 	SKUA_BEGIN(self);
-	SKUA_AWAIT(self->first =
-			   skua_timeout(cx, &self->timer, 5 * SKUA_MSEC, parked(cx, NULL)));
+	SKUA_AWAIT(self->first = skua_timeout(cx, &self->timer, 5 * SKUA_MSEC, parked(cx, NULL)));
 	SKUA_AWAIT(self->second = parked(cx, NULL));
 	SKUA_END(self->second);
 }
@@ -413,8 +412,7 @@ static skua_poll by_deadline(skua_cx *cx, void *argument)
 T_TEST(time, deadline_at_a_moment)
 {
 	skua_runtime *rt = runtime_of(2);
-	struct limited state = {
-		.cell = CELL_INIT, .begin = skua_now(), .outer_ns = 20 * SKUA_MSEC};
+	struct limited state = {.cell = CELL_INIT, .begin = skua_now(), .outer_ns = 20 * SKUA_MSEC};
 
 	T_EQ(run(rt, by_deadline, &state), -ETIMEDOUT);
 	T_GE(skua_now(), state.begin + state.outer_ns);
@@ -452,8 +450,8 @@ T_TEST(time, expiry_races_with_readiness)
 	int ready = 0;
 
 	for (int i = 0; i < rounds(2000); i++) {
-		struct limited state = {
-			.cell = CELL_INIT, .outer_ns = (uint64_t)(20 + i % 80) * SKUA_USEC};
+		struct limited state = {.cell = CELL_INIT,
+					.outer_ns = (uint64_t)(20 + i % 80) * SKUA_USEC};
 		skua_task *task = start(rt, limited, &state);
 		uint64_t end = skua_now() + 60 * SKUA_USEC;
 		int64_t result;

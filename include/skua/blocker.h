@@ -59,9 +59,10 @@ SKUA_API SKUA_MUST_USE int skua_blocker_new(uint32_t backend, skua_blocker **blo
 SKUA_API void skua_blocker_free(skua_blocker *blocker);
 
 /*
- * Registers interest in a non-blocking descriptor. Returns 0; -EBADF, -EPERM (a regular file),
- * -EEXIST (already registered here), -ENOMEM, -ENOSPC (the system's limit of watches), -EINVAL.
- * Any thread; never blocks.
+ * Registers interest in a non-blocking descriptor, which must not be registered here already
+ * (-EEXIST on the epoll backend; on the uv backend the second one gets an event with SKUA_HANGUP).
+ * Returns 0; -EBADF, -EPERM (a regular file), -ENOMEM, -ENOSPC (the system's limit of watches),
+ * -EINVAL. Any thread; never blocks.
  */
 SKUA_API SKUA_MUST_USE int skua_blocker_register(skua_blocker *blocker, int fd,
 						 skua_interest interest,
