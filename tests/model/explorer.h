@@ -58,7 +58,9 @@ struct mc_scenario {
 
 void mc_register(struct mc_scenario *scenario);
 
-#define MC_SCENARIO(kernel_, name_, ...)                                                           \
+/* A scenario: MC_SCENARIO(kernel, name) { ... }; the other one sets fields, such as bounds. */
+#define MC_SCENARIO(kernel, name) MC_SCENARIO_WITH(kernel, name, .must_fail = false)
+#define MC_SCENARIO_WITH(kernel_, name_, ...)                                                      \
 	static void mc_##kernel_##_##name_(void);                                                  \
 	static struct mc_scenario mc_##kernel_##_##name_##_entry = {                               \
 		.kernel = #kernel_, .name = #name_, .run = mc_##kernel_##_##name_, __VA_ARGS__};   \
@@ -70,7 +72,7 @@ void mc_register(struct mc_scenario *scenario);
 
 /* Starts a modelled thread; returns its number. Everything before is visible to it. */
 int mc_thread(void (*run)(void *argument), void *argument);
-void mc_join(int thread);
+void mc_join(int number);
 
 /* The number of the running thread. */
 int mc_self(void);
@@ -119,8 +121,8 @@ bool mc_block(const void *object, const char *what, bool timed);
 void mc_unblock(const void *object, bool all);
 
 /* What one thread knows, passed on to another: for locks. Stores and loads by a number of its own. */
-void mc_release_to(const void *object);
-void mc_acquire_from(const void *object);
+void mc_release_to(const void *address);
+void mc_acquire_from(const void *address);
 
 /* Whether something spurious is to happen here. */
 bool mc_spurious(void);

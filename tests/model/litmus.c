@@ -37,7 +37,7 @@ static void mp_relaxed_reader(void *unused)
 }
 
 /* Message passing without any order: the flag may be seen before the data. */
-MC_SCENARIO(litmus, message_passing_relaxed, FREELY, .outcomes = OUTCOMES(0, 1, 2, 3))
+MC_SCENARIO_WITH(litmus, message_passing_relaxed, FREELY, .outcomes = OUTCOMES(0, 1, 2, 3))
 {
 	run_both(mp_relaxed_writer, mp_relaxed_reader);
 	mc_outcome(2 * r[0] + r[1]);
@@ -57,7 +57,7 @@ static void mp_reader(void *unused)
 	r[1] = sk_load(&a, SK_RELAXED);
 }
 
-MC_SCENARIO(litmus, message_passing, FREELY, .outcomes = OUTCOMES(0, 1, 3))
+MC_SCENARIO_WITH(litmus, message_passing, FREELY, .outcomes = OUTCOMES(0, 1, 3))
 {
 	run_both(mp_writer, mp_reader);
 	mc_outcome(2 * r[0] + r[1]);
@@ -78,7 +78,7 @@ static void sb_second(void *unused)
 }
 
 /* Store buffering: with release and acquire both may miss the other's store. */
-MC_SCENARIO(litmus, store_buffering, FREELY, .outcomes = OUTCOMES(0, 1, 2, 3))
+MC_SCENARIO_WITH(litmus, store_buffering, FREELY, .outcomes = OUTCOMES(0, 1, 2, 3))
 {
 	run_both(sb_first, sb_second);
 	mc_outcome(2 * r[0] + r[1]);
@@ -100,7 +100,7 @@ static void sb_fence_second(void *unused)
 	r[1] = sk_load(&a, SK_RELAXED);
 }
 
-MC_SCENARIO(litmus, store_buffering_with_fences, FREELY, .outcomes = OUTCOMES(1, 2, 3))
+MC_SCENARIO_WITH(litmus, store_buffering_with_fences, FREELY, .outcomes = OUTCOMES(1, 2, 3))
 {
 	run_both(sb_fence_first, sb_fence_second);
 	mc_outcome(2 * r[0] + r[1]);
@@ -121,7 +121,7 @@ static void race_reader(void *unused)
 }
 
 /* The canary: the store is not a release. It must fail in every run. */
-MC_SCENARIO(litmus, canary_a_race_is_found, .must_fail = true)
+MC_SCENARIO_WITH(litmus, canary_a_race_is_found, .must_fail = true)
 {
 	run_both(race_writer, race_reader);
 }
