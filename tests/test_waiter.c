@@ -436,7 +436,7 @@ T_TEST(waiter, stress_forgetting_and_firing_end_each_waiter_once)
 	for (unsigned i = 1; i <= shared.rounds && sk_now() < until; i++) {
 		sk_slot_reset(&shared.slot);
 		sk_store(&shared.begun, i, SK_RELEASE);
-		if (sk_slot_wait(&shared.slot, cx.task) == SKUA_PENDING)
+		if (sk_slot_wait(&shared.slot, &cx) == SKUA_PENDING)
 			sk_slot_forget(&shared.slot, cx.task);
 		await_count(&shared.ended, i);
 		T_ASSERT(sk_slot_is_ready(&shared.slot));
