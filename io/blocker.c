@@ -3,8 +3,12 @@
 
 #include <errno.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "skua/runtime.h"
+
+/* As many as libuv and a backend open: two pipes for signals, eventfd and two epoll sets, rounded up. */
+enum { PROBED_PIPES = 4 };
 
 bool sk_blocker_emit(skua_blocker *blocker, uint64_t id, uint32_t ready)
 {
@@ -61,6 +65,26 @@ static const struct sk_blocker_ops *choose(uint32_t backend)
 
 static void close_loop(skua_blocker *blocker);
 
+/* Whether there are descriptors left for a loop. libuv makes its first pipes where it can only abort
+ * (uv__signal_global_init), so this is found out before. */
+static int probe_descriptors(void)
+{
+	int pipes[PROBED_PIPES][2];
+	int made = 0, rc = 0;
+
+	while (rc == 0 && made < PROBED_PIPES) {
+		if (pipe(pipes[made]) < 0)
+			rc = -errno;
+		else
+			made++;
+	}
+	while (made-- > 0) {
+		close(pipes[made][0]);
+		close(pipes[made][1]);
+	}
+	return rc;
+}
+
 int skua_blocker_new(uint32_t backend, skua_blocker **out)
 {
 	skua_blocker *blocker;
@@ -70,6 +94,9 @@ int skua_blocker_new(uint32_t backend, skua_blocker **out)
 		return -EINVAL;
 	if (choose(backend) == NULL)
 		return -ENOTSUP;
+	rc = probe_descriptors();
+	if (rc < 0)
+		return rc;
 	blocker = sk_calloc(1, sizeof *blocker);
 	if (blocker == NULL)
 		return -ENOMEM;

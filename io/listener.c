@@ -71,7 +71,7 @@ int skua_listen(skua_runtime *runtime, const skua_addr *addr, const skua_listen_
 	if (runtime == NULL || addr == NULL || listener == NULL ||
 	    sk_addr_family(addr) == AF_UNSPEC)
 		return -EINVAL;
-	if (options != NULL && options->struct_size != sizeof *options)
+	if (options != NULL && (options->struct_size != sizeof *options || options->backlog < 0))
 		return -EINVAL;
 	fd = open_socket(addr, options != NULL ? options : &defaults);
 	if (fd < 0)

@@ -39,6 +39,18 @@ static struct sk_source *source_at(struct sk_source_table *table, uint32_t index
 	return chunk != NULL ? &chunk[index % SK_SOURCE_CHUNK] : NULL;
 }
 
+/* Puts a place at the end of the list, so that it is long before it is used again: who still holds a
+ * handle that was closed most likely gets -EBADF, and not somebody else's connection. Under the lock. */
+static void add_free(struct sk_source_table *table, struct sk_source *source)
+{
+	source->next = NULL;
+	if (table->free == NULL)
+		table->free = source;
+	else
+		table->last_free->next = source;
+	table->last_free = source;
+}
+
 /* Adds a chunk of places. Under the lock. False: no memory, or no room for more. */
 static bool grow(struct sk_source_table *table)
 {
@@ -50,15 +62,14 @@ static bool grow(struct sk_source_table *table)
 	if (chunk == NULL)
 		return false;
 	for (uint32_t i = 0; i < SK_SOURCE_CHUNK; i++) {
-		struct sk_source *source = &chunk[SK_SOURCE_CHUNK - 1 - i];
+		struct sk_source *source = &chunk[i];
 
-		source->index = table->count + SK_SOURCE_CHUNK - 1 - i;
+		source->index = table->count + i;
 		source->fd = -1;
 		source->obligations[SK_READ].take_back = take_read_back;
 		source->obligations[SK_WRITE].take_back = take_write_back;
 		sk_mutex_init(&source->lock);
-		source->next = table->free;
-		table->free = source;
+		add_free(table, source);
 	}
 	/* Release: pairs with the acquire in source_at. */
 	sk_store(&table->chunks[table->count / SK_SOURCE_CHUNK], chunk, SK_RELEASE);
@@ -88,8 +99,7 @@ static void give_place_back(struct sk_source *source)
 	sk_slot_reset(&source->slots[SK_READ]);
 	sk_slot_reset(&source->slots[SK_WRITE]);
 	sk_mutex_lock(&table->lock);
-	source->next = table->free;
-	table->free = source;
+	add_free(table, source);
 	sk_mutex_unlock(&table->lock);
 }
 
@@ -214,12 +224,19 @@ static uintptr_t identity(const skua_cx *cx)
 	return cx->task != NULL ? (uintptr_t)cx->task : (uintptr_t)cx;
 }
 
+/* The timer is accept's, which reads; a writer must not touch it. */
+static void cancel_retry(struct sk_source *source, enum sk_direction direction)
+{
+	if (direction == SK_READ)
+		skua_timer_cancel(&source->retry);
+}
+
 /* Gives back what an operation holds that was pending and will not go on. */
 static void give_up(struct sk_source *source, enum sk_direction direction)
 {
 	sk_obligation_remove(&source->obligations[direction]);
 	sk_store(&source->pending[direction], 0, SK_RELAXED);
-	skua_timer_cancel(&source->retry);
+	cancel_retry(source, direction);
 	change(source, 0, REFERENCE + TAKEN(direction));
 }
 
@@ -345,7 +362,7 @@ static skua_poll begin_or_give_up(skua_cx *cx, struct sk_source *source,
 	if (interrupt != 0) {
 		/* An event that came at the same time stays in the slot. */
 		sk_slot_forget(&source->slots[direction], cx->task);
-		skua_timer_cancel(&source->retry);
+		cancel_retry(source, direction);
 		return finish(cx, source, direction, interrupt);
 	}
 	if (!skua_cx_budget(cx))

@@ -67,8 +67,8 @@ struct sk_source {
 
 struct sk_source_table {
 	sk_mutex lock;
-	struct sk_source *free;
-	uint32_t count; /* places that exist */
+	struct sk_source *free, *last_free; /* taken at the front, given back at the end */
+	uint32_t count;                     /* places that exist */
 	SK_ATOMIC(struct sk_source *) chunks[SK_SOURCE_CHUNKS];
 };
 

@@ -139,6 +139,18 @@ int skua_tcp_shutdown(skua_tcp *conn)
 	return rc;
 }
 
+int skua_tcp_hang_up(skua_tcp *conn)
+{
+	struct sk_source *source = source_of(conn);
+	int rc = -EBADF;
+
+	if (sk_source_enter(source)) {
+		rc = shutdown(source->fd, SHUT_RDWR) < 0 ? -errno : 0;
+		sk_source_leave(source);
+	}
+	return rc;
+}
+
 void skua_tcp_close(skua_tcp *conn)
 {
 	if (conn != NULL)

@@ -4,6 +4,7 @@
 #include "runtime/runtime.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "io/driver.h"
@@ -82,6 +83,8 @@ int skua_runtime_new(skua_config *config, skua_runtime **out)
 
 	if (config == NULL || out == NULL)
 		return -EINVAL;
+	if (sk_worker_current() != NULL)
+		return -EDEADLK;
 	rt = sk_calloc(1, sizeof *rt);
 	if (rt == NULL)
 		return -ENOMEM;
@@ -94,6 +97,8 @@ int skua_runtime_new(skua_config *config, skua_runtime **out)
 	sk_allocator_hold();
 	rc = start(rt);
 	if (rc < 0) {
+		snprintf(config->message, sizeof config->message, "the runtime cannot start: %s",
+			 skua_strerror(rc));
 		tear_down(rt);
 		return rc;
 	}

@@ -73,8 +73,11 @@ static skua_poll sleep_for(skua_cx *cx, skua_timer *storage, uint64_t deadline)
 skua_poll skua_sleep(skua_cx *cx, skua_timer *storage, uint64_t ns)
 {
 	struct sk_timer *timer = sk_timer_of(storage);
-	int interrupt = skua_cx_interrupt(cx);
+	int interrupt;
 
+	if (timer->around > 0)
+		return -EINVAL;
+	interrupt = skua_cx_interrupt(cx);
 	if (interrupt != 0) {
 		sk_timer_disarm(timer);
 		return interrupt;
@@ -87,8 +90,11 @@ skua_poll skua_sleep(skua_cx *cx, skua_timer *storage, uint64_t ns)
 skua_poll skua_sleep_until(skua_cx *cx, skua_timer *storage, uint64_t when)
 {
 	struct sk_timer *timer = sk_timer_of(storage);
-	int interrupt = skua_cx_interrupt(cx);
+	int interrupt;
 
+	if (timer->around > 0)
+		return -EINVAL;
+	interrupt = skua_cx_interrupt(cx);
 	if (interrupt != 0) {
 		sk_timer_disarm(timer);
 		return interrupt;
@@ -114,6 +120,7 @@ static void begin(skua_cx *cx, struct sk_timer *timer)
 {
 	if (sk_timer_is_armed(timer) && sk_slot_is_ready(&timer->slot))
 		timer->overdue = -ETIMEDOUT;
+	timer->around++;
 	/* An outer deadline that is due goes first. */
 	if (timer->overdue != 0 && !timer->delivered && cx->deadline == NULL)
 		cx->deadline = timer;
@@ -158,6 +165,9 @@ skua_poll skua_timeout_end(skua_cx *cx, skua_timer *storage, skua_poll result)
 	struct sk_timer *timer = sk_timer_of(storage);
 	uint64_t deadline;
 
+	/* The timer of an outer skua_timeout: see skua_timer. */
+	if (--timer->around > 0)
+		return -EINVAL;
 	/* Nobody inside asked for an interrupt: the next poll offers it again. */
 	if (cx->deadline == timer)
 		cx->deadline = NULL;

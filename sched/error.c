@@ -2,6 +2,7 @@
 #include "skua/base.h"
 
 #include <errno.h>
+#include <string.h>
 #include <uv.h>
 
 const char *skua_strerror(int64_t error)
@@ -17,8 +18,9 @@ const char *skua_strerror(int64_t error)
 	case 0:
 		return "no error";
 	case -EDEADLK:
-		return "would wait for itself";
+		return "would block a worker thread";
 	default:
-		return "unknown error";
+		/* The C library knows more; its texts for known numbers are static. */
+		return error < 0 && error > -4096 ? strerror((int)-error) : "unknown error";
 	}
 }

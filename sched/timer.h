@@ -31,6 +31,7 @@ struct __attribute__((may_alias)) sk_timer {
 	int16_t overdue; /* why the operation is to be interrupted, -ETIMEDOUT, or 0 */
 	bool relative;   /* `deadline` is still a length of time */
 	bool delivered;  /* an await inside the operation has been interrupted */
+	uint8_t around; /* how many skua_timeout with this timer are being polled: 1, or a mistake */
 };
 
 _Static_assert(sizeof(struct sk_timer) <= sizeof(skua_timer), "skua_timer is too small");

@@ -57,7 +57,7 @@ SKUA_API const char *skua_version_string(void);
 
 /*
  * An error as text, such as "connection refused" for -ECONNREFUSED. Takes any result: what is not
- * an error Skua knows gives "unknown error". Static storage; any thread; never blocks.
+ * an error gives "unknown error". Static storage; any thread; never blocks.
  */
 SKUA_API const char *skua_strerror(int64_t error);
 

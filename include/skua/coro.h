@@ -23,7 +23,9 @@
  * How it works: the body is one switch over the resume point (the trick is Tom Duff's and Simon
  * Tatham's); an await stores its number, and a later poll jumps back to it. Hence the rules:
  *
- *   - What must live across an await is a member of the struct, never a local variable.
+ *   - What must live across an await is a member of the struct, never a local variable. Compile with
+ *     -Wjump-misses-init (gcc) or -Wconditional-uninitialized (clang), which find such locals; in C++
+ *     a local with an initialiser needs braces that end before the next await.
  *   - No await inside a `switch` of your own: move that switch into a function.
  *   - An awaited expression is evaluated again at each poll until it is ready, so it names an
  *     operation and nothing with a side effect of its own.
@@ -89,6 +91,25 @@ typedef skua_future skua_coro;
 	}                                                                                          \
 	static const skua_future_ops function##_ops = {                                            \
 		function##_poll_, NULL, sizeof(type), #function, __FILE__,                         \
+	}
+
+/*
+ * The same for a coroutine that owns something which must be released even if it is never polled to
+ * its end: `release(type *)` is called when its runtime is freed and the task did not end in the
+ * grace period (skua_future_ops.drop). A coroutine that reaches its end, cancelled or not, cleans
+ * up in its own body, and release is not called.
+ */
+#define SKUA_CORO_WITH_DROP(function, type, release)                                               \
+	static skua_poll function##_poll_(skua_cx *cx, skua_future *self)                          \
+	{                                                                                          \
+		return function(cx, (type *)(void *)self);                                         \
+	}                                                                                          \
+	static void function##_drop_(skua_future *self)                                            \
+	{                                                                                          \
+		release((type *)(void *)self);                                                     \
+	}                                                                                          \
+	static const skua_future_ops function##_ops = {                                            \
+		function##_poll_, function##_drop_, sizeof(type), #function, __FILE__,             \
 	}
 
 /* The value of the member `co` before the first poll. */

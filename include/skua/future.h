@@ -93,7 +93,7 @@ SKUA_API void skua_waker_wake_by_ref(const skua_waker *waker);
 /* Gives the waker up without waking; a zeroed waker is left alone. Any thread; never blocks. */
 SKUA_API void skua_waker_drop(skua_waker *waker);
 
-/* Whether both wake the same task: then a stored one need not be replaced. Any thread. */
+/* Whether both wake the same task: then a stored one need not be replaced. Any thread; never blocks. */
 SKUA_API int skua_waker_same(const skua_waker *a, const skua_waker *b);
 
 /* ---- The context of a poll ---- */
@@ -144,7 +144,7 @@ SKUA_API int skua_cx_interrupt(skua_cx *cx);
 /*
  * For futures written by hand: takes one unit of the task's budget (SKUA_BUDGET for each poll).
  * Returns 1 if there was one. Returns 0 if the task has done enough for now: its waker has been
- * woken, and the operation returns SKUA_PENDING although it could go on. From a poll.
+ * woken, and the operation returns SKUA_PENDING although it could go on. From a poll; never blocks.
  */
 SKUA_API int skua_cx_budget(skua_cx *cx);
 

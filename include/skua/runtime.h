@@ -77,7 +77,7 @@ SKUA_API SKUA_MUST_USE int skua_config_resolve(skua_config *config);
  * Writes a table of every knob, its value and where the value came from (default, program,
  * environment), of an initialised config as skua_config_resolve would make it.
  * Like snprintf: returns the length of the whole text, at most size - 1 of which are stored; or
- * -EINVAL as skua_config_resolve. Any thread; never blocks.
+ * -EINVAL as skua_config_resolve, whose message says why. Any thread; never blocks.
  */
 SKUA_API SKUA_MUST_USE int skua_config_describe(const skua_config *config, char *text, size_t size);
 
@@ -85,8 +85,12 @@ SKUA_API SKUA_MUST_USE int skua_config_describe(const skua_config *config, char 
  * Starts a runtime: its workers and its driver run when this returns. `config` is read, except for
  * `message`. Returns 0 and stores the runtime; otherwise nothing is left running: -EINVAL (see
  * skua_config_resolve; also if config or runtime is NULL), -ENOMEM, -EAGAIN (no more threads),
- * -EMFILE or -ENFILE (no more descriptors). Any thread that is not a worker; blocks for as long as
- * threads take to start.
+ * -EMFILE or -ENFILE (no more descriptors); -EDEADLK on a worker. config->message says it as a
+ * sentence, and what is wrong with the environment is on standard error as well. Any thread that is
+ * not a worker; blocks for as long as threads take to start.
+ *
+ * The runtime's threads block every signal but those of faults, so that signals go to the program's
+ * own threads. They share nothing with other runtimes, but a task may join a task of another one.
  */
 SKUA_API SKUA_MUST_USE int skua_runtime_new(skua_config *config, skua_runtime **runtime);
 

@@ -24,11 +24,12 @@ typedef struct skua_source skua_source;
  */
 SKUA_API SKUA_MUST_USE int skua_source_new(skua_runtime *runtime, int fd, skua_source **source);
 
-/* The descriptor, lent: for read, write and the like, while the source is open. Any thread. */
+/* The descriptor, lent: for read, write and the like, while the source is open. Any thread;
+ * never blocks. */
 SKUA_API int skua_source_fd(const skua_source *source);
 
-/* Closes the descriptor and gives the source up. Tasks that wait on it get -ECANCELED. NULL is
- * allowed. Any thread; never blocks. */
+/* Closes the descriptor and gives the source up, for everybody, as skua_tcp_close does. Tasks that
+ * wait on it get -ECANCELED. NULL is allowed. Any thread; never blocks. */
 SKUA_API void skua_source_close(skua_source *source);
 
 /*

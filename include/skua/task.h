@@ -3,7 +3,8 @@
  *
  * A task lives in one block of memory: its header, the future by value, and the place where its
  * result waits. A handle (skua_task *) is needed only to join or to cancel; it is ended by exactly
- * one of skua_join, skua_task_wait and skua_detach, each of which sets it to NULL.
+ * one of skua_join, skua_task_wait and skua_detach, each of which sets it to NULL; otherwise the
+ * cell leaks.
  */
 #ifndef SKUA_TASK_H
 #define SKUA_TASK_H
@@ -52,7 +53,7 @@ SKUA_API void skua_detach(skua_task **task);
  * Asks a task to stop: its next await, or the one it is in, returns -ECANCELED, once; what it does
  * then is up to the task, which may await again to clean up. (A runtime that is being freed asks
  * every task, those that were asked before once more.) For a blocking job: one that has not
- * started never will.
+ * started never will; one that runs is not disturbed.
  *
  * Returns 0, also if it was asked before; -ESRCH if the task has already ended; -EINVAL if task is
  * NULL. Any thread that holds the handle; never blocks.
@@ -78,7 +79,8 @@ SKUA_API SKUA_MUST_USE skua_poll skua_yield(skua_cx *cx);
  * becomes the result of the task, which can be joined and cancelled like any other. Cancelled
  * before it starts, it never runs, and the result is -ECANCELED.
  *
- * Returns 0; -ENOMEM, -ESHUTDOWN, -EINVAL (runtime or function is NULL), -EAGAIN (no thread could
+ * Returns 0; -ENOMEM, -ESHUTDOWN, -EINVAL (runtime or function is NULL, or argument
+ * is and size is not 0), -EAGAIN (no thread could
  * be started, and none exists). Beyond `max_blocking` threads jobs wait in order. Any thread;
  * never blocks. The function runs with signals blocked, but for those of faults: a process that it
  * starts inherits that mask.

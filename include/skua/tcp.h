@@ -6,13 +6,16 @@
  *
  * At most one task reads and one task writes a connection at a time, and one accepts on a listener:
  * a second one gets -EBUSY. Any task may close, at any moment: whoever waits on the handle then
- * gets -ECANCELED, and must not use it again.
+ * gets -ECANCELED. A close gives the handle up for everybody, like free: a task that could still
+ * begin an operation on it must have ended, or know better. (-EBADF for such a use is likely, but
+ * not promised: the memory serves another connection some time later.) Tasks that share a
+ * connection are ended by skua_tcp_hang_up, which keeps the handle, and joined before it is closed.
  *
  * Results of reading and writing are the kernel's, such as -ECONNRESET and -EPIPE (no SIGPIPE is
  * raised); besides, every operation can return
  *     -ECANCELED   the task was cancelled, a deadline around it has passed, or the handle was closed
  *     -EBUSY       another task is in the middle of the same kind of operation
- *     -EBADF       it is already closed
+ *     -EBADF       it is closed (see above)
  *     -ENOMEM
  */
 #ifndef SKUA_TCP_H
@@ -37,8 +40,9 @@ typedef struct SKUA_MAY_ALIAS skua_addr {
 } skua_addr;
 
 /*
- * Reads a numeric address: "127.0.0.1", "::1", or NULL for every IPv4 address of the machine. No
- * names are looked up. Returns 0; -EINVAL if it is not an address or port is not 0 to 65535. Any
+ * Reads a numeric address: "127.0.0.1", "::1", or NULL for every IPv4 address of the machine
+ * ("::" is every address of both kinds, where the system lets it). No names are looked up, and no
+ * zones ("%eth0"). Returns 0; -EINVAL if it is not an address or port is not 0 to 65535. Any
  * thread; never blocks.
  */
 SKUA_API SKUA_MUST_USE int skua_addr_parse(skua_addr *addr, const char *host, int port);
@@ -56,10 +60,10 @@ typedef struct skua_listener skua_listener;
 typedef struct skua_tcp skua_tcp;
 
 typedef struct skua_listen_options {
-	size_t struct_size;
-	int backlog;    /* 0 = as many as the system allows */
-	int reuse_port; /* 1 = several listeners share the port (SO_REUSEPORT) */
-	int delay;      /* 1 = connections keep Nagle's algorithm; by default TCP_NODELAY is on */
+	size_t struct_size; /* sizeof(skua_listen_options) */
+	int backlog;        /* 0 = as many as the system allows */
+	int reuse_port;     /* 1 = several listeners share the port (SO_REUSEPORT) */
+	int delay; /* 1 = connections keep Nagle's algorithm; by default TCP_NODELAY is on */
 } skua_listen_options;
 
 /*
@@ -120,6 +124,13 @@ SKUA_API SKUA_MUST_USE skua_poll skua_write_all(skua_cx *cx, skua_tcp *conn, con
 /* Tells the peer that nothing more will be written; reading goes on. Returns 0, or the system's
  * error. Any thread; never blocks. */
 SKUA_API SKUA_MUST_USE int skua_tcp_shutdown(skua_tcp *conn);
+
+/*
+ * Ends the connection in both directions and keeps the handle: whoever reads gets the end of the
+ * stream, whoever writes gets -EPIPE. Returns 0, or the system's error (-ENOTCONN if the peer was
+ * faster). Any thread; never blocks.
+ */
+SKUA_API int skua_tcp_hang_up(skua_tcp *conn);
 
 /* Closes it, in any state, and gives the handle up. Operations that wait on it return -ECANCELED.
  * NULL is allowed. Any thread; never blocks. */

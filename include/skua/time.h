@@ -17,8 +17,10 @@ extern "C" {
 
 /*
  * One timer, a member of the struct of whoever awaits. Zero it before the first use; after each
- * await it may be used again. The fields are private. A task's timers are disarmed when the task
- * ends; memory that goes earlier than its task needs skua_timer_cancel first.
+ * await it may be used again. It serves one await at a time: a sleep inside a skua_timeout, or a
+ * skua_timeout inside another, needs its own (-EINVAL otherwise). The fields are private. A task's
+ * timers are disarmed when the task ends; memory that goes earlier than its task needs
+ * skua_timer_cancel first.
  */
 typedef struct SKUA_MAY_ALIAS skua_timer {
 	uint64_t opaque[10];
@@ -41,11 +43,11 @@ SKUA_API SKUA_MUST_USE skua_poll skua_sleep_until(skua_cx *cx, skua_timer *timer
  *
  *     SKUA_AWAIT(n = skua_timeout(cx, &self->timer, 5 * SKUA_SEC, skua_read(cx, ...)));
  *
- * The time runs from the first poll of this await. An operation that is ready in time gives its own
- * result. When the time is up, the await that is going on inside it returns -ECANCELED, once,
- * having taken back whatever it had registered; if the operation then ends with -ECANCELED, the
- * result of the whole is -ETIMEDOUT. So a coroutine inside cleans up as if it were cancelled, and
- * may await while it does.
+ * The time runs from the first poll of this await. The operation is always tried, and one that is
+ * ready gives its own result; the clock is looked at only when it has to wait. When the time is up,
+ * the await that is going on inside it returns -ECANCELED, once, having taken back whatever it had
+ * registered; if the operation then ends with -ECANCELED, the result of the whole is -ETIMEDOUT. So
+ * a coroutine inside cleans up as if it were cancelled, and may await while it does.
  *
  * They may be nested, each with a timer of its own: the nearest deadline wins, and an outer one is
  * never mistaken for the inner one. A timer whose memory could not be had gives -ENOMEM in the same
@@ -64,7 +66,8 @@ SKUA_API void skua_deadline_begin(skua_cx *cx, skua_timer *timer, uint64_t when)
 SKUA_API SKUA_MUST_USE skua_poll skua_timeout_end(skua_cx *cx, skua_timer *timer, skua_poll result);
 
 /* Disarms a timer whose await will not be polled again, before its memory goes. A timer that is
- * not armed is left alone. From the task that armed it; never blocks. */
+ * not armed is left alone. Only from the task that armed it (another one would race with it); never
+ * blocks. */
 SKUA_API void skua_timer_cancel(skua_timer *timer);
 
 #ifdef __cplusplus
