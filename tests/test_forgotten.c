@@ -307,3 +307,163 @@ T_TEST(forgotten, a_future_of_an_impossible_size_is_refused)
 	T_NULL(task);
 	T_EQ(skua_runtime_free(rt), 0);
 }
+
+/* ---- Mistakes with timers ---- */
+
+static skua_poll sleep_in_its_own_timeout(skua_cx *cx, void *timer)
+{
+	return skua_timeout(cx, timer, 5 * SKUA_MSEC, skua_sleep(cx, timer, 10 * SKUA_MSEC));
+}
+
+static skua_poll timeout_in_itself(skua_cx *cx, void *timer)
+{
+	return skua_timeout(cx, timer, SKUA_SEC,
+			    skua_timeout(cx, (skua_timer *)timer, 5 * SKUA_MSEC, parked(cx, NULL)));
+}
+
+T_TEST(forgotten, one_timer_serves_one_await)
+{
+	skua_runtime *rt = runtime_of(1);
+	skua_timer timer = {{0}};
+
+	T_EQ(run(rt, sleep_in_its_own_timeout, &timer), -EINVAL);
+	timer = (skua_timer){{0}};
+	T_EQ(run(rt, timeout_in_itself, &timer), -EINVAL);
+	T_EQ(skua_runtime_free(rt), 0);
+}
+
+/* ---- Coroutines that are dropped ---- */
+
+struct holder {
+	skua_coro co;
+	char *text;
+};
+
+static skua_poll holder(skua_cx *cx, struct holder *self)
+{
+	(void)cx;
+	SKUA_BEGIN(self);
+	SKUA_AWAIT(SKUA_PENDING);
+	SKUA_END(0);
+}
+
+static void holder_release(struct holder *self)
+{
+	T_STR_EQ(self->text, "owned");
+	free(self->text);
+	release++;
+}
+SKUA_CORO_WITH_DROP(holder, struct holder, holder_release);
+
+T_TEST(forgotten, a_coroutine_that_is_dropped_releases_what_it_owns)
+{
+	struct holder owner = {.co = SKUA_CORO_INIT(holder), .text = strdup("owned")};
+	skua_stats stats = {0};
+	skua_config config;
+	skua_runtime *rt;
+
+	quiet_config(&config, 1, SKUA_IO_BACKEND_AUTO);
+	config.shutdown_ms = 0;
+	rt = runtime_with(&config);
+	T_EQ(skua_spawn(rt, &owner.co, NULL), 0);
+	while (stats.polls == 0)
+		skua_runtime_stats(rt, &stats);
+	T_EQ(skua_runtime_free(rt), -ETIMEDOUT);
+	T_EQ(release, 1);
+}
+
+/* ---- A runtime inside a runtime ---- */
+
+static skua_poll nest(skua_cx *cx, void *argument)
+{
+	skua_config config;
+	skua_runtime *inner = NULL;
+
+	(void)cx, (void)argument;
+	quiet_config(&config, 1, SKUA_IO_BACKEND_AUTO);
+	return skua_runtime_new(&config, &inner);
+}
+
+T_TEST(forgotten, a_worker_cannot_start_a_runtime)
+{
+	skua_runtime *rt = runtime_of(1);
+
+	T_EQ(run(rt, nest, NULL), -EDEADLK);
+	T_EQ(skua_runtime_free(rt), 0);
+}
+
+/* ---- Tasks that share a connection ---- */
+
+struct shared {
+	skua_tcp *near, *far;
+	char byte;
+};
+
+static skua_poll read_near(skua_cx *cx, void *argument)
+{
+	struct shared *shared = argument;
+
+	return skua_read(cx, shared->near, &shared->byte, 1);
+}
+
+static skua_poll write_near(skua_cx *cx, void *argument)
+{
+	return skua_write(cx, ((struct shared *)argument)->near, "x", 1);
+}
+
+struct dial {
+	skua_listener *listener;
+	skua_addr addr;
+	struct shared *shared;
+};
+
+static skua_poll connect_near(skua_cx *cx, void *argument)
+{
+	struct dial *dial = argument;
+
+	return skua_connect(cx, &dial->addr, &dial->shared->near);
+}
+
+static skua_poll accept_far(skua_cx *cx, void *argument)
+{
+	struct dial *dial = argument;
+
+	return skua_accept(cx, dial->listener, &dial->shared->far);
+}
+
+T_ON_BOTH(forgotten, hanging_up_ends_the_operations_of_others)
+{
+	skua_runtime *rt = runtime_on(2, backend);
+	struct shared shared = {NULL, NULL, 0};
+	struct dial dial = {.shared = &shared};
+	skua_task *reader;
+
+	T_EQ(skua_addr_parse(&dial.addr, "127.0.0.1", 0), 0);
+	T_EQ(skua_listen(rt, &dial.addr, NULL, &dial.listener), 0);
+	T_EQ(skua_listener_addr(dial.listener, &dial.addr), 0);
+	T_EQ(run(rt, connect_near, &dial), 0);
+	T_EQ(run(rt, accept_far, &dial), 0);
+	reader = start(rt, read_near, &shared);
+	sleep_ms(10);
+	T_EQ(skua_tcp_hang_up(shared.near), 0);
+	T_EQ(skua_task_wait(&reader), 0);
+	T_EQ(run(rt, write_near, &shared), -EPIPE);
+	skua_tcp_close(shared.near);
+	skua_tcp_close(shared.far);
+	skua_listener_close(dial.listener);
+	T_EQ(skua_runtime_free(rt), 0);
+}
+
+/* ---- Errors as text ---- */
+
+T_TEST(forgotten, errors_have_texts)
+{
+	T_STR_EQ(skua_strerror(-ECONNREFUSED), "connection refused");
+	T_STR_EQ(skua_strerror(-EDEADLK), "would block a worker thread");
+	T_STR_EQ(skua_strerror(0), "no error");
+	T_ASSERT(strcmp(skua_strerror(-EINPROGRESS), "unknown error") != 0);
+	T_STR_EQ(skua_strerror(17), "unknown error");
+	T_STR_EQ(skua_strerror(SKUA_PENDING), "unknown error");
+	T_EQ(skua_version(), SKUA_VERSION_NUMBER);
+	T_STR_EQ(skua_version_string(), "0.1.0");
+}
