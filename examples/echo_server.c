@@ -1,6 +1,6 @@
 /*
  * examples/echo_server.c - a TCP server that sends back what it receives: one task accepts, and one
- * task serves each connection. Try it with: nc 127.0.0.1 7000
+ * task serves each connection. Try it with a netcat: nc 127.0.0.1 7000
  *
  * Both tasks are stackless coroutines: straight code in which SKUA_AWAIT marks the places where the
  * task may have to wait, and where its worker goes on with another one. What must survive such a
