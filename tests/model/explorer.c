@@ -354,6 +354,13 @@ static void point(void)
 	self()->knows.clock[x->current]++;
 }
 
+/* What this thread has passed on ends here: what it does from now on has another time, or who got to
+ * know of the former would seem to know of the latter. */
+static void passed_on(void)
+{
+	self()->knows.clock[x->current]++;
+}
+
 void mc_step(const char *what, const void *where)
 {
 	point();
@@ -433,6 +440,7 @@ int mc_thread(void (*run)(void *argument), void *argument)
 	thread->argument = argument;
 	thread->knows = self()->knows;
 	thread->knows.clock[number] = 1;
+	passed_on();
 	fiber_init(&thread->fiber, stacks + (size_t)number * STACK, STACK, thread_body);
 	note("starts thread", 0, (uint64_t)number, __builtin_return_address(0));
 	return number;
@@ -473,6 +481,7 @@ static struct object *object_of(const void *address)
 void mc_release_to(const void *address)
 {
 	learn(&object_of(address)->released, &self()->knows);
+	passed_on();
 }
 
 void mc_acquire_from(const void *address)
@@ -732,6 +741,7 @@ static void add_store(struct location *location, uint64_t value, int order, bool
 	if (rmw)
 		released = before->released;
 	learn(&released, releases(order) ? &thread->knows : &thread->released);
+	passed_on();
 	store->value = value;
 	store->released = released;
 	if (order == __ATOMIC_SEQ_CST)
@@ -879,8 +889,10 @@ void mc_fence(int order, const void *where)
 				*own = *all;
 		}
 	}
-	if (releases(order))
+	if (releases(order)) {
 		thread->released = thread->knows;
+		passed_on();
+	}
 	note("fence", 0, 0, where);
 }
 
