@@ -42,6 +42,8 @@ struct location {
 	bool stale;     /* written by a plain access: the history begins anew */
 	uint32_t first; /* number of the oldest store that is remembered */
 	uint32_t count; /* number of stores so far */
+	/* The last atomic accesses of each thread, for later plain ones. */
+	uint32_t read_clock[MC_THREADS], write_clock[MC_THREADS];
 	struct store stores[HISTORY];
 };
 
@@ -56,8 +58,9 @@ struct shadow {
 	uint32_t execution; /* in which this was written */
 	uint32_t write_clock;
 	uint32_t read_clock[MC_THREADS];
+	uint16_t location; /* the atomic that this byte is part of, plus 1 */
 	uint8_t writer;
-	uint8_t state; /* ALIVE, FREED */
+	uint8_t state;
 };
 
 enum { UNUSED, ALIVE, FREED };
@@ -137,7 +140,7 @@ struct explorer {
 
 static struct explorer *x;
 static char *arena, *stacks;
-static struct shadow *arena_shadow, *data_shadow;
+static struct shadow *arena_shadow, *data_shadow, *stack_shadow;
 static char *data_begin, *data_copy;
 static size_t data_size;
 
@@ -497,6 +500,8 @@ static struct shadow *shadow_of(uintptr_t address)
 
 	if (address - (uintptr_t)arena < ARENA)
 		shadow = &arena_shadow[address - (uintptr_t)arena];
+	else if (address - (uintptr_t)stacks < (uintptr_t)MC_THREADS * STACK)
+		shadow = &stack_shadow[address - (uintptr_t)stacks];
 	else if (address - (uintptr_t)data_begin < data_size)
 		shadow = &data_shadow[address - (uintptr_t)data_begin];
 	else
@@ -518,6 +523,21 @@ static void check_alive(const struct shadow *shadow, uintptr_t address, const vo
 			where);
 }
 
+/* A plain access of an atomic: those before it must be known. */
+static void plain_on_atomic(struct location *location, uintptr_t address, bool write,
+			    const void *where)
+{
+	const uint32_t *clock = self()->knows.clock;
+
+	for (int i = 0; i < x->thread_count; i++)
+		if (location->write_clock[i] > clock[i] ||
+		    (write && location->read_clock[i] > clock[i]))
+			mc_fail("race: a plain %s of %#lx at %p, after an atomic access of thread %d",
+				write ? "write" : "read", (unsigned long)address, where, i);
+	if (write)
+		location->stale = true;
+}
+
 static void plain_byte(uintptr_t address, bool write, const void *where)
 {
 	struct shadow *shadow = shadow_of(address);
@@ -529,6 +549,8 @@ static void plain_byte(uintptr_t address, bool write, const void *where)
 	if (shadow->write_clock > thread->knows.clock[shadow->writer])
 		mc_fail("race: a plain %s of %#lx at %p, after a write of thread %d",
 			write ? "write" : "read", (unsigned long)address, where, shadow->writer);
+	if (shadow->location != 0)
+		plain_on_atomic(&x->locations[shadow->location - 1], address, write, where);
 	if (!write) {
 		shadow->read_clock[x->current] = thread->knows.clock[x->current];
 		return;
@@ -541,35 +563,12 @@ static void plain_byte(uintptr_t address, bool write, const void *where)
 	shadow->write_clock = thread->knows.clock[x->current];
 }
 
-static unsigned hash(uintptr_t address)
-{
-	return (unsigned)((address * UINT64_C(0x9E3779B97F4A7C15)) >> 54);
-}
-
-static struct location *find_location(uintptr_t address)
-{
-	for (unsigned i = hash(address);; i = (i + 1) % 1024) {
-		if (x->index[i] == 0)
-			return NULL;
-		if (x->locations[x->index[i] - 1].address == address)
-			return &x->locations[x->index[i] - 1];
-	}
-}
-
 void mc_plain(uintptr_t address, size_t size, bool write, const void *where)
 {
 	if (x == NULL || x->thread_count == 0 || shadow_of(address) == NULL)
 		return;
 	for (size_t i = 0; i < size; i++)
 		plain_byte(address + i, write, where);
-	if (!write)
-		return;
-	for (uintptr_t a = address & ~(uintptr_t)7; a < address + size; a++) {
-		struct location *location = find_location(a);
-
-		if (location != NULL && a + location->size > address)
-			location->stale = true;
-	}
 }
 
 void *mc_malloc(size_t size)
@@ -583,8 +582,15 @@ void *mc_malloc(size_t size)
 	x->arena_used = address + size;
 	x->blocks++;
 	*(size_t *)(void *)(arena + address - sizeof(size_t)) = size;
-	for (size_t i = 0; i < size; i++)
-		shadow_of((uintptr_t)arena + address + i)->state = ALIVE;
+	/* The same in every execution; and who uses it must know that it was allocated. */
+	memset(arena + address, 0xdb, size);
+	for (size_t i = 0; i < size; i++) {
+		struct shadow *shadow = shadow_of((uintptr_t)arena + address + i);
+
+		shadow->state = ALIVE;
+		shadow->writer = (uint8_t)x->current;
+		shadow->write_clock = self()->knows.clock[x->current];
+	}
 	return arena + address;
 }
 
@@ -595,6 +601,10 @@ void mc_free(void *block, const void *where)
 
 	if (block == NULL)
 		return;
+	if (address - (uintptr_t)arena >= ARENA)
+		mc_fail("free of %p, which was not allocated, at %p", block, where);
+	if (shadow_of(address)->state == FREED)
+		mc_fail("second free of %p at %p", block, where);
 	size = *(size_t *)(void *)((char *)block - sizeof(size_t));
 	/* Freeing is a write of all of it: who uses it at the same time has a race. */
 	for (size_t i = 0; i < size; i++) {
@@ -639,6 +649,21 @@ static void begin_history(struct location *location)
 	location->stale = false;
 }
 
+static unsigned hash(uintptr_t address)
+{
+	return (unsigned)((address * UINT64_C(0x9E3779B97F4A7C15)) >> 54);
+}
+
+static struct location *find_location(uintptr_t address)
+{
+	for (unsigned i = hash(address);; i = (i + 1) % 1024) {
+		if (x->index[i] == 0)
+			return NULL;
+		if (x->locations[x->index[i] - 1].address == address)
+			return &x->locations[x->index[i] - 1];
+	}
+}
+
 static struct location *location_at(uintptr_t address, unsigned size)
 {
 	struct location *location = find_location(address);
@@ -660,11 +685,17 @@ static struct location *location_at(uintptr_t address, unsigned size)
 	for (i = hash(address); x->index[i] != 0; i = (i + 1) % 1024)
 		;
 	x->index[i] = (uint16_t)x->location_count;
+	for (unsigned j = 0; j < size; j++) {
+		struct shadow *shadow = shadow_of(address + j);
+
+		if (shadow != NULL)
+			shadow->location = (uint16_t)x->location_count;
+	}
 	return location;
 }
 
-/* An atomic access must not race with plain ones. A load counts as a read for those, a store as a
- * write, but atomics never race with each other; so only plain accesses leave their clocks. */
+/* An atomic access must not race with the plain ones before it. A load counts as a read for those, a
+ * store as a write; atomics never race with each other. */
 static void check_atomic(uintptr_t address, unsigned size, bool write, const void *where)
 {
 	struct thread *thread = self();
@@ -684,6 +715,15 @@ static void check_atomic(uintptr_t address, unsigned size, bool write, const voi
 					"thread %d",
 					(unsigned long)address, where, t);
 	}
+}
+
+void mc_touch(const void *object, const void *where)
+{
+	uintptr_t address = (uintptr_t)object;
+
+	check_atomic(address, sizeof(int), true, where);
+	location_at(address, sizeof(int))->write_clock[x->current] =
+		self()->knows.clock[x->current];
 }
 
 static bool acquires(int order)
@@ -709,6 +749,7 @@ static void read_store(struct location *location, uint32_t number, int order)
 {
 	const struct store *store = store_at(location, number);
 
+	location->read_clock[x->current] = self()->knows.clock[x->current];
 	see(location, number);
 	learn(acquires(order) ? &self()->knows : &self()->pending, &store->released);
 }
@@ -736,6 +777,7 @@ static void add_store(struct location *location, uint64_t value, int order, bool
 	struct store *store = store_at(location, number);
 	struct knowledge released = {{0}, {0}};
 
+	location->write_clock[x->current] = thread->knows.clock[x->current];
 	see(location, number);
 	/* A read-modify-write goes on with the release sequence of what it read. */
 	if (rmw)
@@ -842,7 +884,7 @@ bool mc_cas(uintptr_t address, unsigned size, uint64_t *expected, uint64_t value
 		return old == wanted;
 	}
 	point();
-	check_atomic(address, size, true, where);
+	check_atomic(address, size, false, where);
 	location = location_at(address, size);
 	/* It succeeds on the newest store only; it may fail on any visible one that differs. */
 	visible[n++] = location->count - 1;
@@ -857,10 +899,17 @@ bool mc_cas(uintptr_t address, unsigned size, uint64_t *expected, uint64_t value
 		return false;
 	}
 	if (weak && mc_spurious()) {
+		/* Then it is a load, and may be one of an older store with the same value. */
+		n = 1;
+		for (uint32_t i = location->count - 1; i-- > oldest_visible(location, failure);)
+			if (store_at(location, i)->value == wanted)
+				visible[n++] = i;
+		chosen = visible[choose_bounded(n, &x->stale, x->stale_bound)];
 		read_store(location, chosen, failure);
 		note("compare-and-exchange fails for no reason", address, wanted, where);
 		return false;
 	}
+	check_atomic(address, size, true, where);
 	read_store(location, chosen, success);
 	add_store(location, cut(value, size), success, true);
 	note("compare-and-exchange", address, value, where);
@@ -986,6 +1035,7 @@ static void set_up(void)
 	arena = map(ARENA);
 	arena_shadow = map(ARENA * sizeof *arena_shadow);
 	stacks = map((size_t)MC_THREADS * STACK);
+	stack_shadow = map((size_t)MC_THREADS * STACK * sizeof *stack_shadow);
 	data_begin = &__data_start;
 	data_size = (size_t)(&_end - &__data_start);
 	data_shadow = map(data_size * sizeof *data_shadow);

@@ -107,6 +107,9 @@ void mc_fence(int order, const void *where);
 /* A plain access of `size` bytes. */
 void mc_plain(uintptr_t address, size_t size, bool write, const void *where);
 
+/* A lock is used: it must be there, and stay there until whoever ends it knows of this. */
+void mc_touch(const void *object, const void *where);
+
 void *mc_malloc(size_t size);
 void mc_free(void *block, const void *where);
 
