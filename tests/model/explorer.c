@@ -72,6 +72,7 @@ enum status { READY, BLOCKED, FINISHED };
 struct thread {
 	enum status status;
 	bool yielded;
+	unsigned yields; /* since anything has changed */
 	bool timed, timed_out;
 	const void *blocked_on;
 	const char *what;
@@ -341,19 +342,30 @@ static void schedule(void)
 		switch_to(options[mc_choose((unsigned)n)]);
 }
 
-/* This thread has done something: those who waited for that may look again. */
-static void made_progress(void)
+/* This thread makes a step: those who have yielded may look again, but who has done so before waits
+ * for a change. Or else two who wait could take turns for ever while a third one never gets on. */
+static void made_step(void)
+{
+	for (int i = 0; i < x->thread_count; i++)
+		if (i != x->current && x->threads[i].yields < 2)
+			x->threads[i].yielded = false;
+}
+
+/* This thread has changed something that others may wait for. */
+static void made_change(void)
 {
 	x->idle_yields = 0;
-	for (int i = 0; i < x->thread_count; i++)
+	for (int i = 0; i < x->thread_count; i++) {
+		x->threads[i].yields = 0;
 		if (i != x->current)
 			x->threads[i].yielded = false;
+	}
 }
 
 static void point(void)
 {
 	schedule();
-	made_progress();
+	made_step();
 	self()->knows.clock[x->current]++;
 }
 
@@ -373,6 +385,7 @@ void mc_step(const char *what, const void *where)
 void mc_yield(void)
 {
 	self()->yielded = true;
+	self()->yields++;
 	schedule();
 	self()->knows.clock[x->current]++;
 }
@@ -393,15 +406,20 @@ bool mc_block(const void *object, const char *what, bool timed)
 
 void mc_unblock(const void *object, bool all)
 {
-	for (int i = 0; i < x->thread_count; i++) {
-		struct thread *thread = &x->threads[i];
+	struct thread *blocked[MC_THREADS];
+	unsigned n = 0, only = 0;
 
-		if (thread->status != BLOCKED || thread->blocked_on != object)
+	made_change();
+	for (int i = 0; i < x->thread_count; i++)
+		if (x->threads[i].status == BLOCKED && x->threads[i].blocked_on == object)
+			blocked[n++] = &x->threads[i];
+	if (!all)
+		only = mc_choose(n);
+	for (unsigned i = 0; i < n; i++) {
+		if (!all && i != only)
 			continue;
-		thread->status = READY;
-		thread->timed = false;
-		if (!all)
-			break;
+		blocked[i]->status = READY;
+		blocked[i]->timed = false;
 	}
 }
 
@@ -415,13 +433,13 @@ static void learn(struct knowledge *into, const struct knowledge *from)
 			into->view[i] = from->view[i];
 }
 
+/* The start of a thread, its end and a join are not points of the schedule: nothing that another
+ * thread does would be different before or after. */
 static void thread_body(void)
 {
 	struct thread *thread = self();
 
 	thread->run(thread->argument);
-	point();
-	thread = self();
 	thread->status = FINISHED;
 	mc_unblock(thread, true);
 	schedule();
@@ -435,7 +453,6 @@ int mc_thread(void (*run)(void *argument), void *argument)
 
 	if (number >= MC_THREADS)
 		mc_fail("more than %d threads", MC_THREADS);
-	point();
 	x->thread_count++;
 	thread = &x->threads[number];
 	memset(thread, 0, sizeof *thread);
@@ -444,6 +461,7 @@ int mc_thread(void (*run)(void *argument), void *argument)
 	thread->knows = self()->knows;
 	thread->knows.clock[number] = 1;
 	passed_on();
+	made_change();
 	fiber_init(&thread->fiber, stacks + (size_t)number * STACK, STACK, thread_body);
 	note("starts thread", 0, (uint64_t)number, __builtin_return_address(0));
 	return number;
@@ -453,7 +471,6 @@ void mc_join(int number)
 {
 	struct thread *thread = &x->threads[number];
 
-	point();
 	while (thread->status != FINISHED)
 		mc_block(thread, "joins a thread", false);
 	learn(&self()->knows, &thread->knows);
@@ -788,6 +805,8 @@ static void add_store(struct location *location, uint64_t value, int order, bool
 	store->released = released;
 	if (order == __ATOMIC_SEQ_CST)
 		x->consistent.view[number_of(location)] = number;
+	if (value != memory_get(location->address, location->size))
+		made_change();
 	memory_set(location->address, location->size, value);
 }
 
@@ -955,8 +974,8 @@ void mc_outcome(int outcome)
 static void main_body(void)
 {
 	x->scenario->run();
-	point();
 	self()->status = FINISHED;
+	made_change();
 	schedule();
 	abort();
 }
