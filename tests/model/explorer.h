@@ -51,8 +51,9 @@ struct mc_scenario {
 	bool allow_timeouts;
 	/* For litmus tests: the outcomes that must be seen, all of them and no other, ended by -1. */
 	const int *outcomes;
-	/* The run must fail: the canary. */
+	/* The run must fail: the canary. With a message that contains `expect`. */
 	bool must_fail;
+	const char *expect;
 	struct mc_scenario *next;
 };
 
