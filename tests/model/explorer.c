@@ -22,6 +22,9 @@ enum {
 	STACK = 128 * 1024, /* bytes of each fiber */
 	TRACE = 4096,       /* steps that are kept for the report */
 	OUTCOMES = 256,
+	UNBOUNDED = CHOICES,
+	DEPTH = 16,        /* of PCT, at most */
+	CHECK_EVERY = 100, /* of so many executions, one is run twice */
 };
 
 /* ---- What a thread knows ---- */
@@ -43,6 +46,8 @@ struct location {
 	bool stale;     /* written by a plain access: the history begins anew */
 	uint32_t first; /* number of the oldest store that is remembered */
 	uint32_t count; /* number of stores so far */
+	/* The last atomic accesses of each thread, for later plain ones. */
+	uint32_t read_clock[MC_THREADS], write_clock[MC_THREADS];
 	struct store stores[HISTORY];
 };
 
@@ -57,8 +62,9 @@ struct shadow {
 	uint32_t execution; /* in which this was written */
 	uint32_t write_clock;
 	uint32_t read_clock[MC_THREADS];
+	uint16_t location; /* the atomic that this byte is part of, plus 1 */
 	uint8_t writer;
-	uint8_t state; /* ALIVE, FREED */
+	uint8_t state;
 };
 
 enum { UNUSED, ALIVE, FREED };
@@ -70,12 +76,14 @@ enum status { READY, BLOCKED, FINISHED };
 struct thread {
 	enum status status;
 	bool yielded;
+	unsigned yields; /* since anything has changed */
 	bool timed, timed_out;
 	const void *blocked_on;
 	const char *what;
 	void (*run)(void *argument);
 	void *argument;
 	void *local;
+	int64_t priority; /* for PCT */
 	struct fiber fiber;
 	struct knowledge knows;
 	struct knowledge pending;  /* read relaxed; an acquire fence makes it known */
@@ -94,7 +102,17 @@ struct trace {
 	const void *where;
 };
 
-enum mode { SEARCH, RANDOM, REPLAY };
+enum mode { SEARCH, RANDOM, PCT, REPLAY };
+
+/* What a choice is about. */
+enum about { A_THREAD, A_STORE, A_SPURIOUS, ANYTHING };
+
+static struct options {
+	int preemptions, stale, spurious, pct;
+	uint64_t random, limit, seed;
+	const char *filter, *pattern, *replay;
+	bool list, trace, tap, report_must_fail;
+} options = {.preemptions = 2, .stale = 2, .spurious = 1, .seed = 1};
 
 /* Everything of the explorer's is here, outside of the program's data, which is put back to what it
  * was before each execution. */
@@ -103,6 +121,9 @@ struct explorer {
 	enum mode mode;
 	int preemption_bound, stale_bound, spurious_bound;
 	uint64_t random;
+	unsigned longest;          /* execution so far, in steps */
+	unsigned change_at[DEPTH]; /* steps at which PCT changes a priority */
+	int64_t lowest;            /* priority given away */
 
 	/* The search. */
 	struct choice choices[CHOICES];
@@ -117,7 +138,9 @@ struct explorer {
 	int preemptions, stale, spurious;
 	uint64_t now;
 	bool failed, ended;
+	const char *failure_kind; /* the format of the message */
 	char failure[512];
+	uint64_t hash; /* of all steps */
 	jmp_buf end;
 	struct location locations[LOCATIONS];
 	unsigned location_count;
@@ -136,9 +159,11 @@ struct explorer {
 	struct fiber main_fiber;
 };
 
+extern char __executable_start, __data_start, _end;
+
 static struct explorer *x;
 static char *arena, *stacks;
-static struct shadow *arena_shadow, *data_shadow;
+static struct shadow *arena_shadow, *data_shadow, *stack_shadow;
 static char *data_begin, *data_copy;
 static size_t data_size;
 
@@ -165,24 +190,56 @@ static struct thread *self(void)
 
 /* ---- Failure ---- */
 
+__attribute__((format(printf, 1, 0))) static void set_failure(const char *format, va_list arguments)
+{
+	if (!x->failed) {
+		vsnprintf(x->failure, sizeof x->failure, format, arguments);
+		x->failure_kind = format;
+	}
+	x->failed = true;
+}
+
 void mc_fail(const char *format, ...)
 {
 	va_list arguments;
 
 	va_start(arguments, format);
-	if (!x->failed)
-		vsnprintf(x->failure, sizeof x->failure, format, arguments);
+	set_failure(format, arguments);
 	va_end(arguments);
-	x->failed = true;
 	/* Back to the explorer's own stack; the fibers are left as they are. */
 	fiber_switch(&self()->fiber, &x->main_fiber);
 	abort();
+}
+
+/* Of an execution that has ended. */
+__attribute__((format(printf, 1, 2))) static void fail_after(const char *format, ...)
+{
+	va_list arguments;
+
+	va_start(arguments, format);
+	set_failure(format, arguments);
+	va_end(arguments);
+}
+
+/* For `addr2line -e explorer`. */
+static unsigned long offset(const void *where)
+{
+	return (unsigned long)((uintptr_t)where - (uintptr_t)&__executable_start);
+}
+
+static void mix(uint64_t value)
+{
+	x->hash = (x->hash ^ value) * UINT64_C(0x100000001B3);
 }
 
 static void note(const char *what, uintptr_t address, uint64_t value, const void *where)
 {
 	struct trace *trace;
 
+	mix((uint64_t)x->current);
+	mix((uintptr_t)what);
+	mix(address);
+	mix(value);
 	if (!x->tracing)
 		return;
 	trace = &x->trace[x->trace_count++ % TRACE];
@@ -199,7 +256,32 @@ static uint32_t next_random(void)
 	return (uint32_t)(x->random >> 16);
 }
 
-unsigned mc_choose(unsigned n)
+/* What a new choice of an execution is. */
+static unsigned pick(enum about about, unsigned n, const int *threads)
+{
+	unsigned best = 0;
+
+	if (x->mode != RANDOM && x->mode != PCT)
+		return 0;
+	switch (about) {
+	case A_STORE:
+		return next_random() % 2 == 0 ? 0 : 1 + next_random() % (n - 1);
+	case A_SPURIOUS:
+		return next_random() % 8 == 0;
+	case A_THREAD:
+		if (x->mode == RANDOM)
+			break;
+		for (unsigned i = 1; i < n; i++)
+			if (x->threads[threads[i]].priority > x->threads[threads[best]].priority)
+				best = i;
+		return best;
+	default:
+		break;
+	}
+	return next_random() % n;
+}
+
+static unsigned choose(enum about about, unsigned n, const int *threads)
 {
 	struct choice *choice;
 
@@ -210,7 +292,7 @@ unsigned mc_choose(unsigned n)
 	choice = &x->choices[x->depth];
 	if (x->depth >= x->known) {
 		choice->options = (uint16_t)n;
-		choice->chosen = x->mode == RANDOM ? (uint16_t)(next_random() % n) : 0;
+		choice->chosen = (uint16_t)pick(about, n, threads);
 	} else if (x->mode == REPLAY && choice->options == 0) {
 		choice->options = (uint16_t)n;
 		if (choice->chosen >= n)
@@ -222,22 +304,34 @@ unsigned mc_choose(unsigned n)
 	return choice->chosen;
 }
 
+unsigned mc_choose(unsigned n)
+{
+	return choose(ANYTHING, n, NULL);
+}
+
 /* A choice whose other branches cost one of a bounded number of deviations. */
-static unsigned choose_bounded(unsigned n, int *used, int bound)
+static unsigned choose_bounded(enum about about, unsigned n, const int *threads, int *used,
+			       int bound)
 {
 	unsigned chosen;
 
 	if (*used >= bound)
 		return 0;
-	chosen = mc_choose(n);
+	chosen = choose(about, n, threads);
 	if (chosen != 0)
 		++*used;
 	return chosen;
 }
 
+/* Which of n stores a load reads, from the newest on. */
+static unsigned choose_store(unsigned n)
+{
+	return choose_bounded(A_STORE, n, NULL, &x->stale, x->stale_bound);
+}
+
 bool mc_spurious(void)
 {
-	return choose_bounded(2, &x->spurious, x->spurious_bound) != 0;
+	return choose_bounded(A_SPURIOUS, 2, NULL, &x->spurious, x->spurious_bound) != 0;
 }
 
 /* ---- Threads ---- */
@@ -307,19 +401,37 @@ static void report_deadlock(void)
 	mc_fail("no thread can go on (a lost wakeup?):%s", text);
 }
 
-/* Chooses who makes the next step, and lets him. */
-static void schedule(void)
+/* Threads start with random priorities, all above those of the change points (Burckhardt et al.,
+ * ASPLOS 2010). */
+static int64_t random_priority(void)
 {
-	int options[MC_THREADS], n = 0;
+	return x->mode == PCT ? (int64_t)next_random() + DEPTH : 0;
+}
+
+static void change_priority(void)
+{
+	if (x->mode != PCT)
+		return;
+	for (int i = 0; i + 1 < options.pct; i++)
+		if (x->change_at[i] == x->steps)
+			self()->priority = i;
+}
+
+/* Chooses who makes the next step, and lets him. It costs a preemption to take another thread than
+ * this one if it can go on, unless it gives way. */
+static void schedule(bool gives_way)
+{
+	int threads[MC_THREADS];
+	unsigned n = 0, next;
 	bool preempts;
 
 	for (;;) {
 		preempts = can_go_on(x->current);
 		if (preempts)
-			options[n++] = x->current;
+			threads[n++] = x->current;
 		for (int i = 0; i < x->thread_count; i++)
 			if (i != x->current && can_go_on(i))
-				options[n++] = i;
+				threads[n++] = i;
 		if (n > 0)
 			break;
 		if (!revive()) {
@@ -332,26 +444,45 @@ static void schedule(void)
 	}
 	if (++x->steps > STEPS)
 		mc_fail("more than %d steps: a livelock?", STEPS);
-	if (preempts)
-		switch_to(
-			options[choose_bounded((unsigned)n, &x->preemptions, x->preemption_bound)]);
+	change_priority();
+	if (preempts && !gives_way)
+		next = choose_bounded(A_THREAD, n, threads, &x->preemptions, x->preemption_bound);
 	else
-		switch_to(options[mc_choose((unsigned)n)]);
+		next = choose(A_THREAD, n, threads);
+	switch_to(threads[next]);
 }
 
-/* This thread has done something: those who waited for that may look again. */
-static void made_progress(void)
+/* This thread makes a step: those who have yielded may look again, but who has done so before waits
+ * for a change. Or else two who wait could take turns for ever while a third one never gets on. */
+static void made_step(void)
+{
+	for (int i = 0; i < x->thread_count; i++)
+		if (i != x->current && x->threads[i].yields < 2)
+			x->threads[i].yielded = false;
+}
+
+/* This thread has changed something that others may wait for. */
+static void made_change(void)
 {
 	x->idle_yields = 0;
-	for (int i = 0; i < x->thread_count; i++)
+	for (int i = 0; i < x->thread_count; i++) {
+		x->threads[i].yields = 0;
 		if (i != x->current)
 			x->threads[i].yielded = false;
+	}
 }
 
 static void point(void)
 {
-	schedule();
-	made_progress();
+	schedule(false);
+	made_step();
+	self()->knows.clock[x->current]++;
+}
+
+/* What this thread has passed on ends here: what it does from now on has another time, or who got to
+ * know of the former would seem to know of the latter. */
+static void passed_on(void)
+{
 	self()->knows.clock[x->current]++;
 }
 
@@ -364,7 +495,9 @@ void mc_step(const char *what, const void *where)
 void mc_yield(void)
 {
 	self()->yielded = true;
-	schedule();
+	self()->yields++;
+	self()->priority = --x->lowest;
+	schedule(false);
 	self()->knows.clock[x->current]++;
 }
 
@@ -372,27 +505,36 @@ bool mc_block(const void *object, const char *what, bool timed)
 {
 	struct thread *thread = self();
 
-	thread->status = BLOCKED;
 	thread->blocked_on = object;
 	thread->what = what;
 	thread->timed = timed;
-	thread->timed_out = false;
-	schedule();
+	/* The time may run out now: others may then come first, but nobody can wake it any more. */
+	thread->timed_out = timed && x->scenario->allow_timeouts && mc_spurious();
+	if (thread->timed_out)
+		x->now += 1000000;
+	else
+		thread->status = BLOCKED;
+	schedule(true);
 	thread->what = NULL;
 	return !thread->timed_out;
 }
 
 void mc_unblock(const void *object, bool all)
 {
-	for (int i = 0; i < x->thread_count; i++) {
-		struct thread *thread = &x->threads[i];
+	struct thread *blocked[MC_THREADS];
+	unsigned n = 0, only = 0;
 
-		if (thread->status != BLOCKED || thread->blocked_on != object)
+	made_change();
+	for (int i = 0; i < x->thread_count; i++)
+		if (x->threads[i].status == BLOCKED && x->threads[i].blocked_on == object)
+			blocked[n++] = &x->threads[i];
+	if (!all)
+		only = mc_choose(n);
+	for (unsigned i = 0; i < n; i++) {
+		if (!all && i != only)
 			continue;
-		thread->status = READY;
-		thread->timed = false;
-		if (!all)
-			break;
+		blocked[i]->status = READY;
+		blocked[i]->timed = false;
 	}
 }
 
@@ -406,16 +548,16 @@ static void learn(struct knowledge *into, const struct knowledge *from)
 			into->view[i] = from->view[i];
 }
 
+/* The start of a thread, its end and a join are not points of the schedule: nothing that another
+ * thread does would be different before or after. */
 static void thread_body(void)
 {
 	struct thread *thread = self();
 
 	thread->run(thread->argument);
-	point();
-	thread = self();
 	thread->status = FINISHED;
 	mc_unblock(thread, true);
-	schedule();
+	schedule(false);
 	abort();
 }
 
@@ -426,7 +568,6 @@ int mc_thread(void (*run)(void *argument), void *argument)
 
 	if (number >= MC_THREADS)
 		mc_fail("more than %d threads", MC_THREADS);
-	point();
 	x->thread_count++;
 	thread = &x->threads[number];
 	memset(thread, 0, sizeof *thread);
@@ -434,6 +575,9 @@ int mc_thread(void (*run)(void *argument), void *argument)
 	thread->argument = argument;
 	thread->knows = self()->knows;
 	thread->knows.clock[number] = 1;
+	thread->priority = random_priority();
+	passed_on();
+	made_change();
 	fiber_init(&thread->fiber, stacks + (size_t)number * STACK, STACK, thread_body);
 	note("starts thread", 0, (uint64_t)number, __builtin_return_address(0));
 	return number;
@@ -443,7 +587,6 @@ void mc_join(int number)
 {
 	struct thread *thread = &x->threads[number];
 
-	point();
 	while (thread->status != FINISHED)
 		mc_block(thread, "joins a thread", false);
 	learn(&self()->knows, &thread->knows);
@@ -474,6 +617,7 @@ static struct object *object_of(const void *address)
 void mc_release_to(const void *address)
 {
 	learn(&object_of(address)->released, &self()->knows);
+	passed_on();
 }
 
 void mc_acquire_from(const void *address)
@@ -489,6 +633,8 @@ static struct shadow *shadow_of(uintptr_t address)
 
 	if (address - (uintptr_t)arena < ARENA)
 		shadow = &arena_shadow[address - (uintptr_t)arena];
+	else if (address - (uintptr_t)stacks < (uintptr_t)MC_THREADS * STACK)
+		shadow = &stack_shadow[address - (uintptr_t)stacks];
 	else if (address - (uintptr_t)data_begin < data_size)
 		shadow = &data_shadow[address - (uintptr_t)data_begin];
 	else
@@ -504,10 +650,26 @@ static struct shadow *shadow_of(uintptr_t address)
 static void check_alive(const struct shadow *shadow, uintptr_t address, const void *where)
 {
 	if (shadow->state == FREED)
-		mc_fail("use of freed memory %#lx at %p", (unsigned long)address, where);
+		mc_fail("use of freed memory %#lx at explorer+%#lx", (unsigned long)address,
+			offset(where));
 	if (shadow->state == UNUSED)
-		mc_fail("use of memory %#lx that was not allocated at %p", (unsigned long)address,
-			where);
+		mc_fail("use of memory %#lx that was not allocated at explorer+%#lx",
+			(unsigned long)address, offset(where));
+}
+
+/* A plain access of an atomic: those before it must be known. */
+static void plain_on_atomic(struct location *location, uintptr_t address, bool write,
+			    const void *where)
+{
+	const uint32_t *clock = self()->knows.clock;
+
+	for (int i = 0; i < x->thread_count; i++)
+		if (location->write_clock[i] > clock[i] ||
+		    (write && location->read_clock[i] > clock[i]))
+			mc_fail("race: a plain %s of %#lx at explorer+%#lx, after an atomic access of thread %d",
+				write ? "write" : "read", (unsigned long)address, offset(where), i);
+	if (write)
+		location->stale = true;
 }
 
 static void plain_byte(uintptr_t address, bool write, const void *where)
@@ -519,49 +681,30 @@ static void plain_byte(uintptr_t address, bool write, const void *where)
 		return;
 	check_alive(shadow, address, where);
 	if (shadow->write_clock > thread->knows.clock[shadow->writer])
-		mc_fail("race: a plain %s of %#lx at %p, after a write of thread %d",
-			write ? "write" : "read", (unsigned long)address, where, shadow->writer);
+		mc_fail("race: a plain %s of %#lx at explorer+%#lx, after a write of thread %d",
+			write ? "write" : "read", (unsigned long)address, offset(where),
+			shadow->writer);
+	if (shadow->location != 0)
+		plain_on_atomic(&x->locations[shadow->location - 1], address, write, where);
 	if (!write) {
 		shadow->read_clock[x->current] = thread->knows.clock[x->current];
 		return;
 	}
 	for (int i = 0; i < x->thread_count; i++)
 		if (shadow->read_clock[i] > thread->knows.clock[i])
-			mc_fail("race: a plain write of %#lx at %p, after a read of thread %d",
-				(unsigned long)address, where, i);
+			mc_fail("race: a plain write of %#lx at explorer+%#lx, after a read of thread %d",
+				(unsigned long)address, offset(where), i);
 	shadow->writer = (uint8_t)x->current;
 	shadow->write_clock = thread->knows.clock[x->current];
-}
-
-static unsigned hash(uintptr_t address)
-{
-	return (unsigned)((address * UINT64_C(0x9E3779B97F4A7C15)) >> 54);
-}
-
-static struct location *find_location(uintptr_t address)
-{
-	for (unsigned i = hash(address);; i = (i + 1) % 1024) {
-		if (x->index[i] == 0)
-			return NULL;
-		if (x->locations[x->index[i] - 1].address == address)
-			return &x->locations[x->index[i] - 1];
-	}
 }
 
 void mc_plain(uintptr_t address, size_t size, bool write, const void *where)
 {
 	if (x == NULL || x->thread_count == 0 || shadow_of(address) == NULL)
 		return;
+	mix(address);
 	for (size_t i = 0; i < size; i++)
 		plain_byte(address + i, write, where);
-	if (!write)
-		return;
-	for (uintptr_t a = address & ~(uintptr_t)7; a < address + size; a++) {
-		struct location *location = find_location(a);
-
-		if (location != NULL && a + location->size > address)
-			location->stale = true;
-	}
 }
 
 void *mc_malloc(size_t size)
@@ -575,8 +718,15 @@ void *mc_malloc(size_t size)
 	x->arena_used = address + size;
 	x->blocks++;
 	*(size_t *)(void *)(arena + address - sizeof(size_t)) = size;
-	for (size_t i = 0; i < size; i++)
-		shadow_of((uintptr_t)arena + address + i)->state = ALIVE;
+	/* The same in every execution; and who uses it must know that it was allocated. */
+	memset(arena + address, 0xdb, size);
+	for (size_t i = 0; i < size; i++) {
+		struct shadow *shadow = shadow_of((uintptr_t)arena + address + i);
+
+		shadow->state = ALIVE;
+		shadow->writer = (uint8_t)x->current;
+		shadow->write_clock = self()->knows.clock[x->current];
+	}
 	return arena + address;
 }
 
@@ -587,6 +737,11 @@ void mc_free(void *block, const void *where)
 
 	if (block == NULL)
 		return;
+	if (address - (uintptr_t)arena >= ARENA)
+		mc_fail("free of %p, which was not allocated, at explorer+%#lx", block,
+			offset(where));
+	if (shadow_of(address)->state == FREED)
+		mc_fail("second free of %p at explorer+%#lx", block, offset(where));
 	size = *(size_t *)(void *)((char *)block - sizeof(size_t));
 	/* Freeing is a write of all of it: who uses it at the same time has a race. */
 	for (size_t i = 0; i < size; i++) {
@@ -631,6 +786,21 @@ static void begin_history(struct location *location)
 	location->stale = false;
 }
 
+static unsigned hash(uintptr_t address)
+{
+	return (unsigned)((address * UINT64_C(0x9E3779B97F4A7C15)) >> 54);
+}
+
+static struct location *find_location(uintptr_t address)
+{
+	for (unsigned i = hash(address);; i = (i + 1) % 1024) {
+		if (x->index[i] == 0)
+			return NULL;
+		if (x->locations[x->index[i] - 1].address == address)
+			return &x->locations[x->index[i] - 1];
+	}
+}
+
 static struct location *location_at(uintptr_t address, unsigned size)
 {
 	struct location *location = find_location(address);
@@ -652,11 +822,17 @@ static struct location *location_at(uintptr_t address, unsigned size)
 	for (i = hash(address); x->index[i] != 0; i = (i + 1) % 1024)
 		;
 	x->index[i] = (uint16_t)x->location_count;
+	for (unsigned j = 0; j < size; j++) {
+		struct shadow *shadow = shadow_of(address + j);
+
+		if (shadow != NULL)
+			shadow->location = (uint16_t)x->location_count;
+	}
 	return location;
 }
 
-/* An atomic access must not race with plain ones. A load counts as a read for those, a store as a
- * write, but atomics never race with each other; so only plain accesses leave their clocks. */
+/* An atomic access must not race with the plain ones before it. A load counts as a read for those, a
+ * store as a write; atomics never race with each other. */
 static void check_atomic(uintptr_t address, unsigned size, bool write, const void *where)
 {
 	struct thread *thread = self();
@@ -668,14 +844,23 @@ static void check_atomic(uintptr_t address, unsigned size, bool write, const voi
 			return;
 		check_alive(shadow, address, where);
 		if (shadow->write_clock > thread->knows.clock[shadow->writer])
-			mc_fail("race: an atomic access of %#lx at %p, after a plain write of thread %d",
-				(unsigned long)address, where, shadow->writer);
+			mc_fail("race: an atomic access of %#lx at explorer+%#lx, after a plain write of thread %d",
+				(unsigned long)address, offset(where), shadow->writer);
 		for (int t = 0; write && t < x->thread_count; t++)
 			if (shadow->read_clock[t] > thread->knows.clock[t])
-				mc_fail("race: an atomic write of %#lx at %p, after a plain read of "
+				mc_fail("race: an atomic write of %#lx at explorer+%#lx, after a plain read of "
 					"thread %d",
-					(unsigned long)address, where, t);
+					(unsigned long)address, offset(where), t);
 	}
+}
+
+void mc_touch(const void *object, const void *where)
+{
+	uintptr_t address = (uintptr_t)object;
+
+	check_atomic(address, sizeof(int), true, where);
+	location_at(address, sizeof(int))->write_clock[x->current] =
+		self()->knows.clock[x->current];
 }
 
 static bool acquires(int order)
@@ -701,6 +886,7 @@ static void read_store(struct location *location, uint32_t number, int order)
 {
 	const struct store *store = store_at(location, number);
 
+	location->read_clock[x->current] = self()->knows.clock[x->current];
 	see(location, number);
 	learn(acquires(order) ? &self()->knows : &self()->pending, &store->released);
 }
@@ -728,15 +914,19 @@ static void add_store(struct location *location, uint64_t value, int order, bool
 	struct store *store = store_at(location, number);
 	struct knowledge released = {{0}, {0}};
 
+	location->write_clock[x->current] = thread->knows.clock[x->current];
 	see(location, number);
 	/* A read-modify-write goes on with the release sequence of what it read. */
 	if (rmw)
 		released = before->released;
 	learn(&released, releases(order) ? &thread->knows : &thread->released);
+	passed_on();
 	store->value = value;
 	store->released = released;
 	if (order == __ATOMIC_SEQ_CST)
 		x->consistent.view[number_of(location)] = number;
+	if (value != memory_get(location->address, location->size))
+		made_change();
 	memory_set(location->address, location->size, value);
 }
 
@@ -752,7 +942,7 @@ uint64_t mc_load(uintptr_t address, unsigned size, int order, const void *where)
 	location = location_at(address, size);
 	newest = location->count - 1;
 	oldest = oldest_visible(location, order);
-	number = newest - choose_bounded(newest - oldest + 1, &x->stale, x->stale_bound);
+	number = newest - choose_store(newest - oldest + 1);
 	read_store(location, number, order);
 	note(number == newest ? "load" : "load (stale)", address, store_at(location, number)->value,
 	     where);
@@ -833,14 +1023,14 @@ bool mc_cas(uintptr_t address, unsigned size, uint64_t *expected, uint64_t value
 		return old == wanted;
 	}
 	point();
-	check_atomic(address, size, true, where);
+	check_atomic(address, size, false, where);
 	location = location_at(address, size);
 	/* It succeeds on the newest store only; it may fail on any visible one that differs. */
 	visible[n++] = location->count - 1;
 	for (uint32_t i = location->count - 1; i-- > oldest_visible(location, failure);)
 		if (store_at(location, i)->value != wanted)
 			visible[n++] = i;
-	chosen = visible[choose_bounded(n, &x->stale, x->stale_bound)];
+	chosen = visible[choose_store(n)];
 	if (store_at(location, chosen)->value != wanted) {
 		read_store(location, chosen, failure);
 		*expected = store_at(location, chosen)->value;
@@ -848,10 +1038,17 @@ bool mc_cas(uintptr_t address, unsigned size, uint64_t *expected, uint64_t value
 		return false;
 	}
 	if (weak && mc_spurious()) {
+		/* Then it is a load, and may be one of an older store with the same value. */
+		n = 1;
+		for (uint32_t i = location->count - 1; i-- > oldest_visible(location, failure);)
+			if (store_at(location, i)->value == wanted)
+				visible[n++] = i;
+		chosen = visible[choose_store(n)];
 		read_store(location, chosen, failure);
 		note("compare-and-exchange fails for no reason", address, wanted, where);
 		return false;
 	}
+	check_atomic(address, size, true, where);
 	read_store(location, chosen, success);
 	add_store(location, cut(value, size), success, true);
 	note("compare-and-exchange", address, value, where);
@@ -880,8 +1077,10 @@ void mc_fence(int order, const void *where)
 				*own = *all;
 		}
 	}
-	if (releases(order))
+	if (releases(order)) {
 		thread->released = thread->knows;
+		passed_on();
+	}
 	note("fence", 0, 0, where);
 }
 
@@ -895,9 +1094,9 @@ void mc_outcome(int outcome)
 static void main_body(void)
 {
 	x->scenario->run();
-	point();
 	self()->status = FINISHED;
-	schedule();
+	made_change();
+	schedule(false);
 	abort();
 }
 
@@ -907,7 +1106,6 @@ static void execute(void)
 
 	memcpy(data_begin, data_copy, data_size);
 	x->execution++;
-	x->executions++;
 	x->depth = 0;
 	x->thread_count = 1;
 	x->current = 0;
@@ -915,6 +1113,10 @@ static void execute(void)
 	x->preemptions = x->stale = x->spurious = 0;
 	x->now = 1000000000;
 	x->failed = x->ended = false;
+	x->hash = 0;
+	x->lowest = 0;
+	for (int i = 0; x->mode == PCT && i + 1 < options.pct; i++)
+		x->change_at[i] = 1 + next_random() % x->longest;
 	x->location_count = x->object_count = 0;
 	memset(x->index, 0, sizeof x->index);
 	memset(&x->consistent, 0, sizeof x->consistent);
@@ -923,19 +1125,42 @@ static void execute(void)
 	x->trace_count = 0;
 	memset(first, 0, sizeof *first);
 	first->knows.clock[0] = 1;
+	first->priority = random_priority();
 	fiber_init(&first->fiber, stacks, STACK, main_body);
 	fiber_switch(&x->main_fiber, &first->fiber);
-	if (!x->failed && x->blocks != 0) {
-		x->failed = true;
-		snprintf(x->failure, sizeof x->failure, "%u blocks of memory are left at the end",
-			 x->blocks);
-	}
-	if (!x->failed && x->scenario->outcomes != NULL && x->outcome < 0) {
-		x->failed = true;
-		snprintf(x->failure, sizeof x->failure, "no outcome");
-	}
-	if (!x->failed && x->outcome >= 0 && x->outcome < OUTCOMES)
+	if (x->steps > x->longest)
+		x->longest = x->steps;
+	if (x->failed)
+		return;
+	if (x->blocks != 0)
+		fail_after("%u blocks of memory are left at the end", x->blocks);
+	else if (x->scenario->outcomes != NULL && (x->outcome < 0 || x->outcome >= OUTCOMES))
+		fail_after("no outcome, or one above %d", OUTCOMES - 1);
+	else if (x->outcome >= 0)
 		x->seen[x->outcome] = true;
+}
+
+/* Makes the same choices once more: they must lead through the same steps. */
+static void check_deterministic(void)
+{
+	enum mode mode = x->mode;
+	unsigned depth = x->depth, steps = x->steps;
+	uint64_t hash = x->hash;
+	int outcome = x->outcome;
+
+	x->mode = REPLAY;
+	x->known = depth;
+	execute();
+	x->mode = mode;
+	if (x->failed) {
+		if (strncmp(x->failure, "not deterministic", 17) != 0) {
+			x->failed = false;
+			fail_after("not deterministic: the same choices, made again, fail");
+		}
+	} else if (x->depth != depth || x->steps != steps || x->hash != hash ||
+		   x->outcome != outcome) {
+		fail_after("not deterministic: the same choices led through other steps");
+	}
 }
 
 /* Goes on to the next execution of the search. False: there is none. */
@@ -956,8 +1181,6 @@ static bool advance(void)
 
 /* ---- The program ---- */
 
-extern char __data_start, _end;
-
 static void *map(size_t size)
 {
 	void *memory = mmap(NULL, size, PROT_READ | PROT_WRITE,
@@ -975,6 +1198,7 @@ static void set_up(void)
 	arena = map(ARENA);
 	arena_shadow = map(ARENA * sizeof *arena_shadow);
 	stacks = map((size_t)MC_THREADS * STACK);
+	stack_shadow = map((size_t)MC_THREADS * STACK * sizeof *stack_shadow);
 	data_begin = &__data_start;
 	data_size = (size_t)(&_end - &__data_start);
 	data_shadow = map(data_size * sizeof *data_shadow);
@@ -990,7 +1214,8 @@ static void print_token(void)
 	/* What is left out at the end is 0. */
 	while (last > 0 && x->choices[last - 1].chosen == 0)
 		last--;
-	printf("%s/%s:", x->scenario->kernel, x->scenario->name);
+	printf("%s/%s@%d,%d,%d:", x->scenario->kernel, x->scenario->name, x->preemption_bound,
+	       x->stale_bound, x->spurious_bound);
 	for (unsigned i = 0; i < last; i++)
 		printf("%s%u", i == 0 ? "" : ".", x->choices[i].chosen);
 }
@@ -1023,42 +1248,64 @@ static void print_trace(void)
 		if (trace->address != 0)
 			printf(" %#lx = %#lx", (unsigned long)trace->address,
 			       (unsigned long)trace->value);
-		printf("  (%p)\n", trace->where);
+		printf("  (explorer+%#lx)\n", offset(trace->where));
 	}
+}
+
+static unsigned deviations(void)
+{
+	unsigned count = 0;
+
+	for (unsigned i = 0; i < x->depth; i++)
+		count += x->choices[i].chosen != 0;
+	return count;
+}
+
+/* Runs the first `length` choices as they are now, whatever was chosen from. */
+static void run_choices(unsigned length)
+{
+	for (unsigned i = 0; i < length; i++)
+		x->choices[i].options = 0;
+	x->mode = REPLAY;
+	x->known = length;
+	execute();
+}
+
+/* Whether this execution failed as the one before did: in the same place of the explorer, and if an
+ * assertion did, it is the same one. Addresses may differ. */
+static bool same_failure(const char *kind, const char *text)
+{
+	return x->failed && x->failure_kind == kind &&
+	       (strncmp(kind, "%s", 2) != 0 || strcmp(x->failure, text) == 0);
 }
 
 /* Drops choices one by one as long as the failure stays: fewer deviations are easier to read. */
 static void shrink(void)
 {
 	struct choice best[CHOICES];
+	char text[sizeof x->failure];
+	const char *kind = x->failure_kind;
 	unsigned length = x->depth;
 
+	memcpy(text, x->failure, sizeof text);
 	memcpy(best, x->choices, length * sizeof best[0]);
 	for (unsigned i = length; i-- > 0;) {
-		if (best[i].chosen == 0)
+		if (i >= length || best[i].chosen == 0)
 			continue;
 		memcpy(x->choices, best, length * sizeof best[0]);
 		x->choices[i].chosen = 0;
-		for (unsigned j = 0; j < length; j++)
-			x->choices[j].options = 0;
-		x->mode = REPLAY;
-		x->known = length;
-		execute();
-		if (x->failed && strncmp(x->failure, "this token", 10) != 0) {
+		run_choices(length);
+		if (same_failure(kind, text)) {
 			length = x->depth;
 			memcpy(best, x->choices, length * sizeof best[0]);
-			i = i < length ? i : length;
 		}
 	}
 	memcpy(x->choices, best, length * sizeof best[0]);
-	for (unsigned j = 0; j < length; j++)
-		x->choices[j].options = 0;
-	x->mode = REPLAY;
-	x->known = length;
-	execute();
+	run_choices(length);
 }
 
-static const char *check_outcomes(void)
+/* What is wrong with the outcomes; what was not seen counts only if everything was tried. */
+static const char *check_outcomes(bool complete)
 {
 	static char text[128];
 	const int *expected = x->scenario->outcomes;
@@ -1068,7 +1315,7 @@ static const char *check_outcomes(void)
 		return NULL;
 	for (; *expected >= 0; expected++) {
 		allowed[*expected] = true;
-		if (!x->seen[*expected]) {
+		if (complete && !x->seen[*expected]) {
 			snprintf(text, sizeof text, "the outcome %d is allowed and was never seen",
 				 *expected);
 			return text;
@@ -1081,13 +1328,6 @@ static const char *check_outcomes(void)
 		}
 	return NULL;
 }
-
-static struct options {
-	int preemptions, stale, spurious;
-	uint64_t random, limit, seed;
-	const char *filter, *pattern, *replay;
-	bool list, trace, tap;
-} options = {2, 2, 1, 0, 0, 1, NULL, NULL, NULL, false, false, false};
 
 static double seconds(void)
 {
@@ -1104,117 +1344,157 @@ struct total {
 
 static int bound(int own, int general)
 {
+	if (x->mode != SEARCH)
+		return UNBOUNDED;
 	return own > 0 ? own : general;
 }
 
-static void fail_report(struct mc_scenario *scenario, bool shrinkable)
+static const char *margin(void)
 {
-	char first[sizeof x->failure];
+	return options.tap ? "# " : "";
+}
 
-	memcpy(first, x->failure, sizeof first);
-	if (shrinkable) {
-		x->tracing = true;
-		shrink();
+/* Makes the failure smaller and says how to repeat it. */
+static void report(const char *verdict, struct mc_scenario *scenario)
+{
+	printf("%s%s %s/%s: %s\n", margin(), verdict, scenario->kernel, scenario->name, x->failure);
+	printf("%s  found:  ", margin());
+	print_token();
+	printf(" (%u deviations)\n", deviations());
+	x->tracing = true;
+	shrink();
+	printf("%s  replay: ", margin());
+	print_token();
+	printf(" (%u deviations)\n", deviations());
+	printf("%s  then:   %s\n", margin(), x->failure);
+	if (options.trace)
+		print_trace();
+}
+
+/* Runs executions until one fails or there are no more. Returns whether everything was tried. */
+static bool run_executions(void)
+{
+	for (;;) {
+		execute();
+		if (x->executions++ % CHECK_EVERY == 0 && !x->failed)
+			check_deterministic();
+		if (x->failed)
+			return false;
+		if (x->mode != SEARCH) {
+			x->known = 0;
+			if (x->executions >= options.random)
+				return false;
+		} else if (!advance()) {
+			return true;
+		} else if (options.limit > 0 && x->executions >= options.limit) {
+			return false;
+		}
 	}
-	printf("%sFAILED %s/%s: %s\n", options.tap ? "# " : "", scenario->kernel, scenario->name,
-	       x->failed ? x->failure : first);
-	if (shrinkable) {
-		printf("%s  replay: ", options.tap ? "# " : "");
-		print_token();
-		printf("\n");
-		if (options.trace)
-			print_trace();
+}
+
+static const char *mode_name(void)
+{
+	static char text[64];
+
+	if (x->mode == SEARCH)
+		snprintf(text, sizeof text, "%d %d %d", x->preemption_bound, x->stale_bound,
+			 x->spurious_bound);
+	else if (x->mode == RANDOM)
+		snprintf(text, sizeof text, "seed %lu", (unsigned long)options.seed);
+	else
+		snprintf(text, sizeof text, "pct %d, seed %lu", options.pct,
+			 (unsigned long)options.seed);
+	return text;
+}
+
+/* What is wrong with a run, or NULL. That something was not found in a part of all executions is not
+ * a fault. With which words something fails depends on which order of the threads came first. */
+static const char *judge(const struct mc_scenario *scenario, bool complete)
+{
+	static char text[sizeof x->failure + 64];
+
+	if (x->failed && !scenario->must_fail)
+		return x->failure;
+	if (x->failed && x->mode == SEARCH && scenario->expect != NULL &&
+	    strstr(x->failure, scenario->expect) == NULL) {
+		snprintf(text, sizeof text, "fails, but not with '%s': %s", scenario->expect,
+			 x->failure);
+		return text;
 	}
+	if (!x->failed && scenario->must_fail)
+		return complete ? "does not fail" : NULL;
+	return x->failed ? NULL : check_outcomes(complete);
 }
 
 static void run_scenario(struct mc_scenario *scenario, struct total *total)
 {
 	double begin = seconds();
-	bool complete = true, failed;
-	const char *wrong = NULL;
+	bool complete;
+	const char *wrong, *mode;
 
 	memset(x->seen, 0, sizeof x->seen);
 	x->scenario = scenario;
 	x->executions = 0;
 	x->known = x->depth = 0;
 	x->tracing = false;
+	x->longest = 1;
+	x->mode = options.pct > 0 ? PCT : options.random > 0 ? RANDOM : SEARCH;
 	x->preemption_bound = bound(scenario->preemptions, options.preemptions);
 	x->stale_bound = bound(scenario->stale, options.stale);
 	x->spurious_bound = bound(scenario->spurious, options.spurious);
-	x->mode = options.random > 0 ? RANDOM : SEARCH;
 	x->random = options.seed * UINT64_C(0x9E3779B97F4A7C15) | 1;
-	for (;;) {
-		execute();
-		if (x->failed)
-			break;
-		if (x->mode == RANDOM) {
-			x->known = 0;
-			complete = false;
-			if (x->executions >= options.random)
-				break;
-		} else if (!advance()) {
-			break;
-		} else if (options.limit > 0 && x->executions >= options.limit) {
-			complete = false;
-			break;
-		}
-	}
-	failed = x->failed;
-	if (!failed && x->mode == SEARCH && complete)
-		wrong = check_outcomes();
+	complete = run_executions();
+	wrong = judge(scenario, complete);
+	mode = mode_name();
 	total->scenarios++;
 	total->executions += x->executions;
-	if (!complete)
-		total->incomplete++;
+	total->incomplete += !complete && !x->failed;
+	total->failures += wrong != NULL;
 	if (options.tap)
-		printf("%s %u - %s/%s\n",
-		       failed != scenario->must_fail || wrong != NULL ? "not ok" : "ok",
-		       total->scenarios, scenario->kernel, scenario->name);
-	printf("%s%-12s %-44s %2d %2d %2d %10lu %s %6.2fs\n", options.tap ? "# " : "",
-	       scenario->kernel, scenario->name, x->preemption_bound, x->stale_bound,
-	       x->spurious_bound, (unsigned long)x->executions,
-	       scenario->must_fail ? (failed ? "fails as it must" : "DOES NOT FAIL")
-	       : failed            ? "failed"
-	       : complete          ? "complete"
-				   : "not complete",
+		printf("%s %u - %s/%s\n", wrong != NULL ? "not ok" : "ok", total->scenarios,
+		       scenario->kernel, scenario->name);
+	printf("%s%-12s %-44s %-9s %10lu %s %6.2fs\n", margin(), scenario->kernel, scenario->name,
+	       mode, (unsigned long)x->executions,
+	       wrong != NULL ? "WRONG"
+	       : x->failed   ? "fails as it must"
+	       : complete    ? "complete"
+			     : "not complete",
 	       seconds() - begin);
-	if (failed != scenario->must_fail) {
-		total->failures++;
-		if (failed)
-			fail_report(scenario, true);
-	} else if (wrong != NULL) {
-		total->failures++;
-		printf("%sFAILED %s/%s: %s\n", options.tap ? "# " : "", scenario->kernel,
-		       scenario->name, wrong);
-	}
+	if (wrong != NULL)
+		printf("%s  %s\n", margin(), wrong);
+	if (x->failed && (wrong != NULL || options.report_must_fail))
+		report(wrong != NULL ? "FAILED" : "FOUND", scenario);
+	else if (wrong != NULL)
+		printf("%sFAILED %s/%s: %s\n", margin(), scenario->kernel, scenario->name, wrong);
 	fflush(stdout);
 }
 
 static int replay(const char *text)
 {
-	const char *colon = strchr(text, ':');
+	const char *at = strchr(text, '@'), *colon = strchr(text, ':');
+	int length = 0;
 
-	for (struct mc_scenario *s = scenarios; s != NULL && colon != NULL; s = s->next) {
+	for (struct mc_scenario *s = scenarios; s != NULL && at != NULL && colon != NULL;
+	     s = s->next) {
 		char name[256];
 
 		snprintf(name, sizeof name, "%s/%s", s->kernel, s->name);
-		if (strlen(name) != (size_t)(colon - text) ||
-		    strncmp(name, text, strlen(name)) != 0)
+		if (strlen(name) != (size_t)(at - text) || strncmp(name, text, strlen(name)) != 0)
 			continue;
 		x->scenario = s;
-		x->preemption_bound = bound(s->preemptions, options.preemptions);
-		x->stale_bound = bound(s->stale, options.stale);
-		x->spurious_bound = bound(s->spurious, options.spurious);
 		x->mode = REPLAY;
 		x->tracing = true;
-		if (!read_token(colon + 1))
+		if (sscanf(at, "@%d,%d,%d:%n", &x->preemption_bound, &x->stale_bound,
+			   &x->spurious_bound, &length) != 3 ||
+		    at + length != colon + 1 || !read_token(colon + 1))
 			break;
 		execute();
 		print_trace();
 		printf("%s: %s\n", name, x->failed ? x->failure : "does not fail");
 		return x->failed ? 1 : 0;
 	}
-	fprintf(stderr, "explorer: '%s' is not KERNEL/SCENARIO:CHOICE.CHOICE...\n", text);
+	fprintf(stderr,
+		"explorer: '%s' is not KERNEL/SCENARIO@BOUND,BOUND,BOUND:CHOICE.CHOICE...\n", text);
 	return 2;
 }
 
@@ -1225,9 +1505,11 @@ static const char help[] =
 	"  --stale N        loads that do not read the newest store (2)\n"
 	"  --spurious N     compare-and-exchanges and waits that fail for no reason (1)\n"
 	"  --filter TEXT    only scenarios with this in KERNEL/NAME\n"
-	"  --random N       N random executions of each scenario instead of a search\n"
-	"  --seed N         for --random (1)\n"
+	"  --random N       N random executions of each scenario, without bounds, instead of a search\n"
+	"  --pct D          the same by priorities that change D - 1 times; 1000 without --random\n"
+	"  --seed N         for --random and --pct (1)\n"
 	"  --limit N        stop a search after N executions\n"
+	"  --report-must-fail  say how those failed that must, and how to replay it\n"
 	"  --trace          print the steps of a failing execution\n"
 	"  --replay TOKEN   run one execution, as printed by a failure\n"
 	"  --tap            report in the Test Anything Protocol\n"
@@ -1267,6 +1549,10 @@ static void read_options(char **argv)
 			options.spurious = (int)number(option, *++argv);
 		} else if (strcmp(option, "--random") == 0) {
 			options.random = number(option, *++argv);
+		} else if (strcmp(option, "--pct") == 0) {
+			options.pct = (int)number(option, *++argv);
+		} else if (strcmp(option, "--report-must-fail") == 0) {
+			options.report_must_fail = true;
 		} else if (strcmp(option, "--seed") == 0) {
 			options.seed = number(option, *++argv);
 		} else if (strcmp(option, "--limit") == 0) {
@@ -1310,6 +1596,12 @@ int main(int argc, char **argv)
 
 	(void)argc;
 	read_options(argv);
+	if (options.pct > DEPTH) {
+		fprintf(stderr, "explorer: --pct goes up to %d\n", DEPTH);
+		return 2;
+	}
+	if (options.pct > 0 && options.random == 0)
+		options.random = 1000;
 	set_up();
 	if (options.replay != NULL)
 		return replay(options.replay);

@@ -51,8 +51,9 @@ struct mc_scenario {
 	bool allow_timeouts;
 	/* For litmus tests: the outcomes that must be seen, all of them and no other, ended by -1. */
 	const int *outcomes;
-	/* The run must fail: the canary. */
+	/* The run must fail: the canary. With a message that contains `expect`. */
 	bool must_fail;
+	const char *expect;
 	struct mc_scenario *next;
 };
 
@@ -107,17 +108,21 @@ void mc_fence(int order, const void *where);
 /* A plain access of `size` bytes. */
 void mc_plain(uintptr_t address, size_t size, bool write, const void *where);
 
+/* A lock is used: it must be there, and stay there until whoever ends it knows of this. */
+void mc_touch(const void *object, const void *where);
+
 void *mc_malloc(size_t size);
 void mc_free(void *block, const void *where);
 
 /* A step of another kind: the explorer may let another thread go first. */
 void mc_step(const char *what, const void *where);
-/* The thread only waits for others: it goes on when another thread has made a step. */
+/* The thread only waits for others: it goes on when another thread has made a step, and from the
+ * second time on when another thread has changed something. */
 void mc_yield(void);
 /* Blocks until mc_unblock of the same object, or, if timed, until nothing else can go on. Returns
  * false if the time ran out. */
 bool mc_block(const void *object, const char *what, bool timed);
-/* Lets the threads blocked on the object go on, one (the first) or all. */
+/* Lets the threads blocked on the object go on, one (which, is tried in every way) or all. */
 void mc_unblock(const void *object, bool all);
 
 /* What one thread knows, passed on to another: for locks. Stores and loads by a number of its own. */

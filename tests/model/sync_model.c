@@ -65,7 +65,9 @@ void sk_thread_local_set(void *value)
 	*mc_thread_local() = value;
 }
 
-/* ---- Locks: the first bytes of the handle say whether it is held ---- */
+/* ---- Locks: the first bytes of the handle say by whom it is held, counted from 1 ---- */
+
+#define HERE __builtin_return_address(0)
 
 static int *held(sk_mutex *mutex)
 {
@@ -74,6 +76,7 @@ static int *held(sk_mutex *mutex)
 
 void sk_mutex_init(sk_mutex *mutex)
 {
+	mc_plain((uintptr_t)mutex, sizeof *mutex, true, HERE);
 	memset(mutex, 0, sizeof *mutex);
 }
 
@@ -81,49 +84,63 @@ void sk_mutex_destroy(sk_mutex *mutex)
 {
 	if (*held(mutex))
 		mc_fail("a mutex is destroyed while it is held");
+	mc_plain((uintptr_t)mutex, sizeof *mutex, true, HERE);
 }
 
-void sk_mutex_lock(sk_mutex *mutex)
+/* The lock as such, without a step before it. */
+static void take(sk_mutex *mutex)
 {
-	mc_step("lock", __builtin_return_address(0));
-	while (*held(mutex))
+	for (mc_touch(mutex, HERE); *held(mutex); mc_touch(mutex, HERE))
 		mc_block(mutex, "locks a mutex", false);
-	*held(mutex) = 1;
+	*held(mutex) = mc_self() + 1;
 	mc_acquire_from(mutex);
 }
 
-void sk_mutex_unlock(sk_mutex *mutex)
+static void give(sk_mutex *mutex)
 {
-	mc_step("unlock", __builtin_return_address(0));
+	if (*held(mutex) != mc_self() + 1)
+		mc_fail("a mutex is unlocked by a thread that does not hold it");
 	mc_release_to(mutex);
 	*held(mutex) = 0;
 	mc_unblock(mutex, true);
 }
 
+void sk_mutex_lock(sk_mutex *mutex)
+{
+	mc_step("lock", HERE);
+	take(mutex);
+}
+
+void sk_mutex_unlock(sk_mutex *mutex)
+{
+	mc_step("unlock", HERE);
+	mc_touch(mutex, HERE);
+	give(mutex);
+}
+
 void sk_cond_init(sk_cond *cond)
 {
+	mc_plain((uintptr_t)cond, sizeof *cond, true, HERE);
 	memset(cond, 0, sizeof *cond);
 }
 
 void sk_cond_destroy(sk_cond *cond)
 {
-	(void)cond;
+	mc_plain((uintptr_t)cond, sizeof *cond, true, HERE);
 }
 
 static bool cond_wait(sk_cond *cond, sk_mutex *mutex, bool timed)
 {
 	bool in_time = true;
 
-	mc_step("waits on a condition", __builtin_return_address(0));
-	mc_release_to(mutex);
-	*held(mutex) = 0;
-	mc_unblock(mutex, true);
-	if (!mc_spurious())
+	mc_step("waits on a condition", HERE);
+	mc_touch(cond, HERE);
+	give(mutex);
+	if (mc_spurious())
+		mc_step("wakes for no reason", HERE);
+	else
 		in_time = mc_block(cond, "waits on a condition", timed);
-	while (*held(mutex))
-		mc_block(mutex, "locks a mutex", false);
-	*held(mutex) = 1;
-	mc_acquire_from(mutex);
+	take(mutex);
 	return in_time;
 }
 
@@ -139,13 +156,15 @@ bool sk_cond_wait_until(sk_cond *cond, sk_mutex *mutex, uint64_t deadline)
 
 void sk_cond_signal(sk_cond *cond)
 {
-	mc_step("signals a condition", __builtin_return_address(0));
+	mc_step("signals a condition", HERE);
+	mc_touch(cond, HERE);
 	mc_unblock(cond, false);
 }
 
 void sk_cond_broadcast(sk_cond *cond)
 {
-	mc_step("broadcasts a condition", __builtin_return_address(0));
+	mc_step("broadcasts a condition", HERE);
+	mc_touch(cond, HERE);
 	mc_unblock(cond, true);
 }
 
@@ -153,7 +172,8 @@ void sk_cond_broadcast(sk_cond *cond)
 
 int sk_futex_wait(sk_futex *word, uint32_t expected, uint64_t deadline)
 {
-	mc_step("futex wait", __builtin_return_address(0));
+	mc_step("futex wait", HERE);
+	mc_touch(word, HERE);
 	if (word->value_ != expected || mc_spurious())
 		return 0;
 	return mc_block(word, "sleeps in a futex", deadline != SK_FOREVER) ? 0 : -ETIMEDOUT;
@@ -161,7 +181,7 @@ int sk_futex_wait(sk_futex *word, uint32_t expected, uint64_t deadline)
 
 void sk_futex_wake(sk_futex *word)
 {
-	mc_step("futex wake", __builtin_return_address(0));
+	mc_step("futex wake", HERE);
 	mc_unblock(word, false);
 }
 
