@@ -18,6 +18,7 @@ enum {
 	CHOICES = 1 << 14,  /* in one execution */
 	STEPS = 20000,      /* in one execution; more is a livelock */
 	ARENA = 1 << 20,    /* bytes that one execution may allocate */
+	BLOCKS = 256,       /* of memory, in one execution */
 	STACK = 128 * 1024, /* bytes of each fiber */
 	TRACE = 4096,       /* steps that are kept for the report */
 	OUTCOMES = 256,
@@ -61,6 +62,12 @@ struct shadow {
 };
 
 enum { UNUSED, ALIVE, FREED };
+
+struct block {
+	uintptr_t address;
+	size_t size;
+	bool freed;
+};
 
 /* ---- Threads ---- */
 
@@ -125,7 +132,8 @@ struct explorer {
 	unsigned object_count;
 	struct knowledge consistent; /* what sequentially consistent operations have seen */
 	uintptr_t arena_used;
-	unsigned blocks;
+	struct block blocks[BLOCKS]; /* by address */
+	unsigned block_count, blocks_in_use;
 
 	int outcome;
 	bool seen[OUTCOMES];
@@ -482,6 +490,35 @@ void mc_acquire_from(const void *address)
 
 /* ---- Plain memory ---- */
 
+/* The block that an address in the arena lies in or comes after, or NULL. */
+static struct block *block_of(uintptr_t address)
+{
+	unsigned from = 0, to = x->block_count;
+
+	while (from < to) {
+		unsigned middle = (from + to) / 2;
+
+		if (x->blocks[middle].address <= address)
+			from = middle + 1;
+		else
+			to = middle;
+	}
+	return from > 0 ? &x->blocks[from - 1] : NULL;
+}
+
+/* Of a byte that was not touched in this execution yet. */
+static uint8_t state_of(uintptr_t address)
+{
+	struct block *block;
+
+	if (address - (uintptr_t)arena >= ARENA)
+		return ALIVE;
+	block = block_of(address);
+	if (block == NULL || address - block->address >= block->size)
+		return UNUSED;
+	return block->freed ? FREED : ALIVE;
+}
+
 static struct shadow *shadow_of(uintptr_t address)
 {
 	struct shadow *shadow = NULL;
@@ -495,7 +532,7 @@ static struct shadow *shadow_of(uintptr_t address)
 	if (shadow->execution != x->execution) {
 		memset(shadow, 0, sizeof *shadow);
 		shadow->execution = x->execution;
-		shadow->state = address - (uintptr_t)arena < ARENA ? UNUSED : ALIVE;
+		shadow->state = state_of(address);
 	}
 	return shadow;
 }
@@ -571,28 +608,38 @@ void *mc_malloc(size_t size)
 	address = (x->arena_used + 31) & ~(uintptr_t)15;
 	if (address + size > ARENA)
 		mc_fail("more than %d bytes allocated", ARENA);
+	if (x->block_count == BLOCKS)
+		mc_fail("more than %d blocks of memory", BLOCKS);
 	x->arena_used = address + size;
-	x->blocks++;
-	*(size_t *)(void *)(arena + address - sizeof(size_t)) = size;
-	for (size_t i = 0; i < size; i++)
-		shadow_of((uintptr_t)arena + address + i)->state = ALIVE;
+	x->blocks[x->block_count++] = (struct block){(uintptr_t)arena + address, size, false};
+	x->blocks_in_use++;
 	return arena + address;
 }
 
-void mc_free(void *block, const void *where)
+void mc_free(void *pointer, const void *where)
 {
-	uintptr_t address = (uintptr_t)block;
-	size_t size;
+	uintptr_t address = (uintptr_t)pointer;
+	struct block *block;
 
-	if (block == NULL)
+	if (pointer == NULL)
 		return;
-	size = *(size_t *)(void *)((char *)block - sizeof(size_t));
-	/* Freeing is a write of all of it: who uses it at the same time has a race. */
-	for (size_t i = 0; i < size; i++) {
-		plain_byte(address + i, true, where);
-		shadow_of(address + i)->state = FREED;
+	block = block_of(address);
+	if (block == NULL || block->address != address)
+		mc_fail("%#lx is freed and was never allocated", (unsigned long)address);
+	if (block->freed)
+		mc_fail("second free of %#lx at %p", (unsigned long)address, where);
+	/* Freeing is a write of all of it: who uses it at the same time has a race. What nobody has
+	 * touched cannot have one. */
+	for (uintptr_t a = address; a < address + block->size; a++) {
+		struct shadow *shadow = &arena_shadow[a - (uintptr_t)arena];
+
+		if (shadow->execution != x->execution)
+			continue;
+		plain_byte(a, true, where);
+		shadow->state = FREED;
 	}
-	x->blocks--;
+	block->freed = true;
+	x->blocks_in_use--;
 }
 
 /* ---- Atomics ---- */
@@ -917,17 +964,17 @@ static void execute(void)
 	x->location_count = x->object_count = 0;
 	memset(x->index, 0, sizeof x->index);
 	memset(&x->consistent, 0, sizeof x->consistent);
-	x->arena_used = x->blocks = 0;
+	x->arena_used = x->block_count = x->blocks_in_use = 0;
 	x->outcome = -1;
 	x->trace_count = 0;
 	memset(first, 0, sizeof *first);
 	first->knows.clock[0] = 1;
 	fiber_init(&first->fiber, stacks, STACK, main_body);
 	fiber_switch(&x->main_fiber, &first->fiber);
-	if (!x->failed && x->blocks != 0) {
+	if (!x->failed && x->blocks_in_use != 0) {
 		x->failed = true;
 		snprintf(x->failure, sizeof x->failure, "%u blocks of memory are left at the end",
-			 x->blocks);
+			 x->blocks_in_use);
 	}
 	if (!x->failed && x->scenario->outcomes != NULL && x->outcome < 0) {
 		x->failed = true;
