@@ -268,6 +268,14 @@ static bool can_go_on(int thread)
 	return x->threads[thread].status == READY && !x->threads[thread].yielded;
 }
 
+/* Time passes: the wait of a thread runs out. */
+static void time_out(struct thread *thread)
+{
+	thread->status = READY;
+	thread->timed_out = true;
+	x->now += 1000000;
+}
+
 /* Nobody can go on: those who have yielded try again, or a timed wait runs out, or that was it. */
 static bool revive(void)
 {
@@ -290,9 +298,7 @@ static bool revive(void)
 			if (!x->scenario->allow_timeouts)
 				mc_fail("only a timeout ends the wait of thread %d (%s): a wakeup was lost",
 					i, thread->what);
-			thread->status = READY;
-			thread->timed_out = true;
-			x->now += 1000000;
+			time_out(thread);
 			return true;
 		}
 	}
@@ -317,7 +323,8 @@ static void report_deadlock(void)
 /* Chooses who makes the next step, and lets him. */
 static void schedule(void)
 {
-	int options[MC_THREADS], n = 0;
+	int options[MC_THREADS], n = 0, ready;
+	unsigned chosen;
 	bool preempts;
 
 	for (;;) {
@@ -339,11 +346,21 @@ static void schedule(void)
 	}
 	if (++x->steps > STEPS)
 		mc_fail("more than %d steps: a livelock?", STEPS);
+	/* Somebody whose time runs out at this moment may go on as well. */
+	ready = n;
+	if (x->scenario->allow_timeouts && x->spurious < x->spurious_bound)
+		for (int i = 0; i < x->thread_count; i++)
+			if (x->threads[i].status == BLOCKED && x->threads[i].timed)
+				options[n++] = i;
 	if (preempts)
-		switch_to(
-			options[choose_bounded((unsigned)n, &x->preemptions, x->preemption_bound)]);
+		chosen = choose_bounded((unsigned)n, &x->preemptions, x->preemption_bound);
 	else
-		switch_to(options[mc_choose((unsigned)n)]);
+		chosen = mc_choose((unsigned)n);
+	if (chosen >= (unsigned)ready) {
+		x->spurious++;
+		time_out(&x->threads[options[chosen]]);
+	}
+	switch_to(options[chosen]);
 }
 
 /* This thread has done something: those who waited for that may look again. */
@@ -1150,7 +1167,7 @@ struct total {
 
 static int bound(int own, int general)
 {
-	return own > 0 ? own : general;
+	return own < 0 ? 0 : own > 0 ? own : general;
 }
 
 static void fail_report(struct mc_scenario *scenario, bool shrinkable)
