@@ -3,11 +3,9 @@
 
 #include "sched/sync.h"
 
-enum { STRIPES = 16 };
-
 static struct {
 	SK_ATOMIC(uint32_t) inside[2] SK_ALIGNED;
-} stripes[STRIPES];
+} stripes[SK_STRIPES];
 
 /* Its lowest bit is the side on which threads enter. */
 static SK_ATOMIC(uint32_t) epoch;
@@ -20,14 +18,14 @@ unsigned sk_guard_enter(void)
 	unsigned side = sk_load(&epoch, SK_RELAXED) & 1;
 
 	/* Sequentially consistent: before the look at the task's state, or at the phase. */
-	sk_fetch_add(&stripes[sk_thread_stripe() % STRIPES].inside[side], 1, SK_SEQ_CST);
+	sk_fetch_add(&stripes[sk_thread_stripe() % SK_STRIPES].inside[side], 1, SK_SEQ_CST);
 	return side;
 }
 
 void sk_guard_leave(unsigned side)
 {
 	/* Release: pairs with the acquire in sk_guard_wait. */
-	sk_fetch_sub(&stripes[sk_thread_stripe() % STRIPES].inside[side], 1, SK_RELEASE);
+	sk_fetch_sub(&stripes[sk_thread_stripe() % SK_STRIPES].inside[side], 1, SK_RELEASE);
 }
 
 void sk_guard_wait(void)
@@ -39,7 +37,7 @@ void sk_guard_wait(void)
 
 		/* The step between what the caller did and the look at the counters. */
 		sk_fence();
-		for (int i = 0; i < STRIPES; i++)
+		for (int i = 0; i < SK_STRIPES; i++)
 			while (sk_load(&stripes[i].inside[side], SK_ACQUIRE) != 0)
 				sk_thread_yield();
 	}

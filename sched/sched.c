@@ -160,7 +160,7 @@ static int spawn_local(struct sk_worker *worker, skua_task *task)
 
 static int spawn_foreign(struct sk_sched *sched, skua_task *task)
 {
-	unsigned stripe = sk_thread_stripe() % SK_SPAWN_STRIPES;
+	unsigned stripe = sk_thread_stripe() % SK_STRIPES;
 	unsigned side = sk_guard_enter();
 	int rc = -ESHUTDOWN;
 
@@ -445,7 +445,7 @@ static uint64_t count_spawned(struct sk_sched *sched)
 
 	for (uint32_t i = 0; i < sched->options.workers; i++)
 		spawned += sk_load(&sched->workers[i]->spawned, SK_ACQUIRE);
-	for (uint32_t i = 0; i < SK_SPAWN_STRIPES; i++)
+	for (uint32_t i = 0; i < SK_STRIPES; i++)
 		spawned += sk_load(&sched->foreign[i].spawned, SK_ACQUIRE);
 	return spawned;
 }

@@ -54,8 +54,6 @@ struct sk_sched_options {
 	void *driver;
 };
 
-enum { SK_SPAWN_STRIPES = 16 };
-
 struct sk_sched {
 	struct sk_idle idle;
 	SK_ATOMIC(uint32_t) phase SK_ALIGNED;
@@ -70,7 +68,7 @@ struct sk_sched {
 	struct sk_blocking blocking;
 	struct {
 		SK_ATOMIC(uint64_t) spawned SK_ALIGNED;
-	} foreign[SK_SPAWN_STRIPES]; /* tasks spawned by other threads */
+	} foreign[SK_STRIPES]; /* tasks spawned by other threads */
 	sk_mutex drain_lock;
 	sk_cond drained; /* a task has ended while CLOSING */
 };

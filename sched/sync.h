@@ -107,6 +107,12 @@ void sk_thread_yield(void);
 /* A small number that differs between threads and stays the same in one: for spreading. */
 uint32_t sk_thread_stripe(void);
 
+/* Over how many places a counter is spread that all threads write. The model checker, which tries
+ * every order of looking at them, has fewer. */
+#ifndef SK_STRIPES
+#define SK_STRIPES 16
+#endif
+
 /* The one thread-local pointer there is: the worker that runs on this thread, or NULL. */
 void *sk_thread_local(void);
 void sk_thread_local_set(void *value);

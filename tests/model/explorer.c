@@ -19,6 +19,7 @@ enum {
 	CHOICES = 1 << 14,  /* in one execution */
 	STEPS = 20000,      /* in one execution; more is a livelock */
 	ARENA = 1 << 20,    /* bytes that one execution may allocate */
+	BLOCKS = 256,       /* of memory, in one execution */
 	STACK = 128 * 1024, /* bytes of each fiber */
 	TRACE = 4096,       /* steps that are kept for the report */
 	OUTCOMES = 256,
@@ -68,6 +69,12 @@ struct shadow {
 };
 
 enum { UNUSED, ALIVE, FREED };
+
+struct block {
+	uintptr_t address;
+	size_t size;
+	bool freed;
+};
 
 /* ---- Threads ---- */
 
@@ -149,7 +156,8 @@ struct explorer {
 	unsigned object_count;
 	struct knowledge consistent; /* what sequentially consistent operations have seen */
 	uintptr_t arena_used;
-	unsigned blocks;
+	struct block blocks[BLOCKS]; /* by address */
+	unsigned block_count, blocks_in_use;
 
 	int outcome;
 	bool seen[OUTCOMES];
@@ -355,6 +363,14 @@ static bool can_go_on(int thread)
 	return x->threads[thread].status == READY && !x->threads[thread].yielded;
 }
 
+/* Time passes: the wait of a thread runs out. */
+static void time_out(struct thread *thread)
+{
+	thread->status = READY;
+	thread->timed_out = true;
+	x->now += 1000000;
+}
+
 /* Nobody can go on: those who have yielded try again, or a timed wait runs out, or that was it. */
 static bool revive(void)
 {
@@ -377,9 +393,7 @@ static bool revive(void)
 			if (!x->scenario->allow_timeouts)
 				mc_fail("only a timeout ends the wait of thread %d (%s): a wakeup was lost",
 					i, thread->what);
-			thread->status = READY;
-			thread->timed_out = true;
-			x->now += 1000000;
+			time_out(thread);
 			return true;
 		}
 	}
@@ -422,7 +436,7 @@ static void change_priority(void)
 static void schedule(bool gives_way)
 {
 	int threads[MC_THREADS];
-	unsigned n = 0, next;
+	unsigned n = 0, next, ready;
 	bool preempts;
 
 	for (;;) {
@@ -445,10 +459,20 @@ static void schedule(bool gives_way)
 	if (++x->steps > STEPS)
 		mc_fail("more than %d steps: a livelock?", STEPS);
 	change_priority();
+	/* Somebody whose time runs out at this moment may go on as well. */
+	ready = n;
+	if (x->scenario->allow_timeouts && x->spurious < x->spurious_bound)
+		for (int i = 0; i < x->thread_count; i++)
+			if (x->threads[i].status == BLOCKED && x->threads[i].timed)
+				threads[n++] = i;
 	if (preempts && !gives_way)
 		next = choose_bounded(A_THREAD, n, threads, &x->preemptions, x->preemption_bound);
 	else
 		next = choose(A_THREAD, n, threads);
+	if (next >= ready) {
+		x->spurious++;
+		time_out(&x->threads[threads[next]]);
+	}
 	switch_to(threads[next]);
 }
 
@@ -627,6 +651,35 @@ void mc_acquire_from(const void *address)
 
 /* ---- Plain memory ---- */
 
+/* The block that an address in the arena lies in or comes after, or NULL. */
+static struct block *block_of(uintptr_t address)
+{
+	unsigned from = 0, to = x->block_count;
+
+	while (from < to) {
+		unsigned middle = (from + to) / 2;
+
+		if (x->blocks[middle].address <= address)
+			from = middle + 1;
+		else
+			to = middle;
+	}
+	return from > 0 ? &x->blocks[from - 1] : NULL;
+}
+
+/* Of a byte that was not touched in this execution yet. */
+static uint8_t state_of(uintptr_t address)
+{
+	struct block *block;
+
+	if (address - (uintptr_t)arena >= ARENA)
+		return ALIVE;
+	block = block_of(address);
+	if (block == NULL || address - block->address >= block->size)
+		return UNUSED;
+	return block->freed ? FREED : ALIVE;
+}
+
 static struct shadow *shadow_of(uintptr_t address)
 {
 	struct shadow *shadow = NULL;
@@ -642,7 +695,7 @@ static struct shadow *shadow_of(uintptr_t address)
 	if (shadow->execution != x->execution) {
 		memset(shadow, 0, sizeof *shadow);
 		shadow->execution = x->execution;
-		shadow->state = address - (uintptr_t)arena < ARENA ? UNUSED : ALIVE;
+		shadow->state = state_of(address);
 	}
 	return shadow;
 }
@@ -715,40 +768,41 @@ void *mc_malloc(size_t size)
 	address = (x->arena_used + 31) & ~(uintptr_t)15;
 	if (address + size > ARENA)
 		mc_fail("more than %d bytes allocated", ARENA);
+	if (x->block_count == BLOCKS)
+		mc_fail("more than %d blocks of memory", BLOCKS);
 	x->arena_used = address + size;
-	x->blocks++;
-	*(size_t *)(void *)(arena + address - sizeof(size_t)) = size;
-	/* The same in every execution; and who uses it must know that it was allocated. */
+	x->blocks[x->block_count++] = (struct block){(uintptr_t)arena + address, size, false};
+	x->blocks_in_use++;
+	/* The same in every execution. */
 	memset(arena + address, 0xdb, size);
-	for (size_t i = 0; i < size; i++) {
-		struct shadow *shadow = shadow_of((uintptr_t)arena + address + i);
-
-		shadow->state = ALIVE;
-		shadow->writer = (uint8_t)x->current;
-		shadow->write_clock = self()->knows.clock[x->current];
-	}
 	return arena + address;
 }
 
-void mc_free(void *block, const void *where)
+void mc_free(void *pointer, const void *where)
 {
-	uintptr_t address = (uintptr_t)block;
-	size_t size;
+	uintptr_t address = (uintptr_t)pointer;
+	struct block *block;
 
-	if (block == NULL)
+	if (pointer == NULL)
 		return;
-	if (address - (uintptr_t)arena >= ARENA)
-		mc_fail("free of %p, which was not allocated, at explorer+%#lx", block,
+	block = block_of(address);
+	if (block == NULL || block->address != address)
+		mc_fail("free of %p, which was not allocated, at explorer+%#lx", pointer,
 			offset(where));
-	if (shadow_of(address)->state == FREED)
-		mc_fail("second free of %p at explorer+%#lx", block, offset(where));
-	size = *(size_t *)(void *)((char *)block - sizeof(size_t));
-	/* Freeing is a write of all of it: who uses it at the same time has a race. */
-	for (size_t i = 0; i < size; i++) {
-		plain_byte(address + i, true, where);
-		shadow_of(address + i)->state = FREED;
+	if (block->freed)
+		mc_fail("second free of %p at explorer+%#lx", pointer, offset(where));
+	/* Freeing is a write of all of it: who uses it at the same time has a race. What nobody has
+	 * touched cannot have one. */
+	for (uintptr_t a = address; a < address + block->size; a++) {
+		struct shadow *shadow = &arena_shadow[a - (uintptr_t)arena];
+
+		if (shadow->execution != x->execution)
+			continue;
+		plain_byte(a, true, where);
+		shadow->state = FREED;
 	}
-	x->blocks--;
+	block->freed = true;
+	x->blocks_in_use--;
 }
 
 /* ---- Atomics ---- */
@@ -1120,7 +1174,7 @@ static void execute(void)
 	x->location_count = x->object_count = 0;
 	memset(x->index, 0, sizeof x->index);
 	memset(&x->consistent, 0, sizeof x->consistent);
-	x->arena_used = x->blocks = 0;
+	x->arena_used = x->block_count = x->blocks_in_use = 0;
 	x->outcome = -1;
 	x->trace_count = 0;
 	memset(first, 0, sizeof *first);
@@ -1132,8 +1186,8 @@ static void execute(void)
 		x->longest = x->steps;
 	if (x->failed)
 		return;
-	if (x->blocks != 0)
-		fail_after("%u blocks of memory are left at the end", x->blocks);
+	if (x->blocks_in_use != 0)
+		fail_after("%u blocks of memory are left at the end", x->blocks_in_use);
 	else if (x->scenario->outcomes != NULL && (x->outcome < 0 || x->outcome >= OUTCOMES))
 		fail_after("no outcome, or one above %d", OUTCOMES - 1);
 	else if (x->outcome >= 0)
@@ -1346,7 +1400,7 @@ static int bound(int own, int general)
 {
 	if (x->mode != SEARCH)
 		return UNBOUNDED;
-	return own > 0 ? own : general;
+	return own < 0 ? 0 : own > 0 ? own : general;
 }
 
 static const char *margin(void)

@@ -45,9 +45,10 @@ struct mc_scenario {
 	const char *kernel; /* what is checked */
 	const char *name;
 	void (*run)(void); /* thread 0 */
-	/* Bounds for one execution; 0: as given on the command line. */
+	/* Bounds for one execution; 0: as given on the command line; negative: none of these. */
 	int preemptions, stale, spurious;
-	/* A timed wait may run out although the thread could have been woken. */
+	/* A timed wait may run out although the thread could have been woken: each time counts as
+	 * spurious, unless nobody else can go on. */
 	bool allow_timeouts;
 	/* For litmus tests: the outcomes that must be seen, all of them and no other, ended by -1. */
 	const int *outcomes;

@@ -1,0 +1,431 @@
+/*
+ * kernel_worker.c - the scheduler as it is: worker threads that poll, search, steal, sleep and are
+ * woken, and the end of it all. Everything ends, nothing is left, no wake is lost.
+ *
+ * An execution has hundreds of steps, so most scenarios have bounds of their own: two preemptions with
+ * newest loads, or one with stale ones.
+ */
+#include <errno.h>
+
+#include "sched/sched.h"
+#include "sched/task.h"
+#include "sched/thread_waker.h"
+#include "sched/worker.h"
+#include "tests/model/explorer.h"
+
+#define PREEMPTED .preemptions = 2, .stale = -1, .spurious = -1
+#define STALE .preemptions = 1, .stale = 1, .spurious = -1
+
+static struct sk_sched *sched;
+static skua_task *handles[2];
+static sk_slot slots[2];
+static SK_ATOMIC(uint32_t) polls, events;
+
+static void begin(uint32_t workers)
+{
+	struct sk_sched_options options = {
+		.workers = workers,
+		.budget = 128,
+		.max_blocking = 1,
+		.blocking_keepalive_ms = 10000,
+	};
+
+	mc_assert(sk_sched_new(&options, &sched) == 0);
+	mc_assert(sk_sched_start(sched) == 0);
+}
+
+static void end(void)
+{
+	sk_sched_close(sched);
+	mc_assert(sk_sched_drain(sched, SK_FOREVER));
+	sk_sched_stop(sched);
+	mc_assert(sk_sched_free(sched) == 0);
+}
+
+static void spawn(const skua_future_ops *ops, uint32_t number, skua_task **handle)
+{
+	skua_future future = {ops, number, 0};
+
+	mc_assert(sk_sched_spawn(sched, &future, handle) == 0);
+}
+
+/* As skua_task_wait. */
+static int64_t join(unsigned i)
+{
+	struct sk_thread_waker *waker = sk_thread_waker_new();
+	skua_cx cx;
+
+	sk_thread_waker_cx(waker, &cx);
+	while (!sk_task_is_complete(handles[i]) && sk_slot_wait(&handles[i]->join, &cx) != 0)
+		sk_thread_waker_park(waker);
+	sk_thread_waker_free(waker);
+	return sk_task_take_result(&handles[i]);
+}
+
+static void fire(unsigned i)
+{
+	sk_waiter_wake(sk_slot_fire(&slots[i]));
+}
+
+static void firer(void *argument)
+{
+	fire((unsigned)(uintptr_t)argument);
+}
+
+/* ---- What tasks do ---- */
+
+static skua_poll ready_poll(skua_cx *cx, skua_future *self)
+{
+	(void)cx, (void)self;
+	sk_fetch_add(&polls, 1, SK_RELAXED);
+	return 7;
+}
+
+/* Waits in the slot with the number of the future. */
+static skua_poll wait_poll(skua_cx *cx, skua_future *self)
+{
+	skua_poll interrupt = skua_cx_interrupt(cx), waits;
+
+	if (interrupt != 0) {
+		sk_slot_forget(&slots[self->resume], cx->task);
+		return interrupt;
+	}
+	waits = sk_slot_wait(&slots[self->resume], cx);
+	return waits == 0 ? 7 : waits;
+}
+
+/* Fires the other slot, and waits in its own. */
+static skua_poll pair_poll(skua_cx *cx, skua_future *self)
+{
+	if (self->line == 0) {
+		self->line = 1;
+		fire(1 - self->resume);
+	}
+	return wait_poll(cx, self);
+}
+
+static const skua_future_ops ready_ops = {ready_poll, NULL, sizeof(skua_future), "ready", NULL};
+static const skua_future_ops wait_ops = {wait_poll, NULL, sizeof(skua_future), "wait", NULL};
+static const skua_future_ops pair_ops = {pair_poll, NULL, sizeof(skua_future), "pair", NULL};
+
+/* Spawns one, and joins it as skua_join does. */
+static skua_poll parent_poll(skua_cx *cx, skua_future *self)
+{
+	skua_poll waits;
+
+	if (self->line == 0) {
+		self->line = 1;
+		spawn(&ready_ops, 0, &handles[1]);
+	}
+	if (sk_task_is_complete(handles[1]))
+		return sk_task_take_result(&handles[1]);
+	waits = sk_slot_wait(&handles[1]->join, cx);
+	return waits == 0 ? sk_task_take_result(&handles[1]) : waits;
+}
+
+static const skua_future_ops parent_ops = {parent_poll, NULL, sizeof(skua_future), "parent", NULL};
+
+/* Sleeps on a timer of the worker that polls it first. */
+struct sleep {
+	skua_future future;
+	struct sk_timer timer;
+};
+
+static skua_poll sleep_poll(skua_cx *cx, skua_future *self)
+{
+	struct sk_timer *timer = &((struct sleep *)(void *)self)->timer;
+	struct sk_worker *worker = cx->worker;
+	bool earliest;
+
+	if (self->line == 0) {
+		self->line = 1;
+		mc_assert(sk_timer_arm(&worker->timers, timer, sk_now() + 1000, cx, &earliest) ==
+			  0);
+		return SKUA_PENDING;
+	}
+	if (!sk_slot_is_ready(&timer->slot) && skua_cx_interrupt(cx) == 0)
+		return SKUA_PENDING;
+	sk_timer_disarm(timer);
+	return 7;
+}
+
+static const skua_future_ops sleep_ops = {sleep_poll, NULL, sizeof(struct sleep), "sleep", NULL};
+
+/* ---- One worker ---- */
+
+MC_SCENARIO(worker, spawn_and_end)
+{
+	begin(1);
+	spawn(&ready_ops, 0, NULL);
+	end();
+	mc_assert(sk_load(&polls, SK_RELAXED) == 1);
+}
+
+static void spawn_and_join(void)
+{
+	begin(1);
+	spawn(&ready_ops, 0, &handles[0]);
+	mc_assert(join(0) == 7);
+	end();
+}
+
+MC_SCENARIO_WITH(worker, spawn_and_join, PREEMPTED)
+{
+	spawn_and_join();
+}
+
+MC_SCENARIO_WITH(worker, spawn_and_join_stale, STALE)
+{
+	spawn_and_join();
+}
+
+static void wake_from_outside(void)
+{
+	begin(1);
+	spawn(&wait_ops, 0, &handles[0]);
+	fire(0);
+	mc_assert(join(0) == 7);
+	end();
+}
+
+MC_SCENARIO_WITH(worker, wake_from_outside, PREEMPTED)
+{
+	wake_from_outside();
+}
+
+MC_SCENARIO_WITH(worker, wake_from_outside_stale, STALE)
+{
+	wake_from_outside();
+}
+
+MC_SCENARIO_WITH(worker, cancel_from_outside, STALE)
+{
+	begin(1);
+	spawn(&wait_ops, 0, &handles[0]);
+	mc_assert(sk_task_cancel(handles[0]) == 0);
+	mc_assert(join(0) == -ECANCELED);
+	end();
+}
+
+/* A task that waits for nothing is told that the runtime closes. */
+static void close_wakes_a_waiting_task(void)
+{
+	begin(1);
+	spawn(&wait_ops, 0, NULL);
+	end();
+}
+
+MC_SCENARIO_WITH(worker, close_wakes_a_waiting_task, PREEMPTED)
+{
+	close_wakes_a_waiting_task();
+}
+
+MC_SCENARIO_WITH(worker, close_wakes_a_waiting_task_stale, STALE)
+{
+	close_wakes_a_waiting_task();
+}
+
+MC_SCENARIO_WITH(worker, two_tasks_wake_each_other, STALE)
+{
+	begin(1);
+	spawn(&pair_ops, 0, &handles[0]);
+	spawn(&pair_ops, 1, &handles[1]);
+	mc_assert(join(0) == 7);
+	mc_assert(join(1) == 7);
+	end();
+}
+
+MC_SCENARIO_WITH(worker, a_task_spawns_and_joins, STALE)
+{
+	begin(1);
+	spawn(&parent_ops, 0, &handles[0]);
+	mc_assert(join(0) == 7);
+	end();
+}
+
+/* Somebody spawns while the runtime is closed: the task runs to its end, or is refused. */
+static void late_spawner(void *unused)
+{
+	skua_future future = {&ready_ops, 0, 0};
+	int rc = sk_sched_spawn(sched, &future, NULL);
+
+	(void)unused;
+	mc_assert(rc == 0 || rc == -ESHUTDOWN);
+	if (rc == 0)
+		sk_fetch_add(&events, 1, SK_RELAXED);
+}
+
+static void spawn_against_close(void)
+{
+	int thread;
+
+	begin(1);
+	thread = mc_thread(late_spawner, NULL);
+	/* The spawner needs the runtime for its first look. */
+	sk_sched_close(sched);
+	mc_assert(sk_sched_drain(sched, SK_FOREVER));
+	sk_sched_stop(sched);
+	mc_join(thread);
+	mc_assert(sk_load(&polls, SK_RELAXED) == sk_load(&events, SK_RELAXED));
+	mc_assert(sk_sched_free(sched) == 0);
+}
+
+MC_SCENARIO_WITH(worker, spawn_against_close, PREEMPTED)
+{
+	spawn_against_close();
+}
+
+MC_SCENARIO_WITH(worker, spawn_against_close_stale, STALE)
+{
+	spawn_against_close();
+}
+
+/* Somebody wakes a task until after the runtime is gone. */
+static void wake_against_the_end(void)
+{
+	int thread;
+
+	begin(1);
+	spawn(&wait_ops, 0, NULL);
+	thread = mc_thread(firer, NULL);
+	end();
+	mc_join(thread);
+}
+
+MC_SCENARIO_WITH(worker, wake_against_the_end, PREEMPTED)
+{
+	wake_against_the_end();
+}
+
+MC_SCENARIO_WITH(worker, wake_against_the_end_stale, STALE)
+{
+	wake_against_the_end();
+}
+
+/* ---- Jobs and timers ---- */
+
+static int64_t job(void *argument)
+{
+	(void)argument;
+	sk_fetch_add(&polls, 1, SK_RELAXED);
+	return 7;
+}
+
+/* The scheduler's workers do not run: the pool alone. */
+MC_SCENARIO(blocking, job_and_join)
+{
+	struct sk_sched_options options = {.workers = 1, .max_blocking = 1};
+
+	mc_assert(sk_sched_new(&options, &sched) == 0);
+	mc_assert(sk_blocking_spawn(sched, job, NULL, 0, &handles[0]) == 0);
+	mc_assert(join(0) == 7);
+	end();
+}
+
+MC_SCENARIO(blocking, two_jobs_and_one_thread)
+{
+	struct sk_sched_options options = {.workers = 1, .max_blocking = 1};
+
+	mc_assert(sk_sched_new(&options, &sched) == 0);
+	mc_assert(sk_blocking_spawn(sched, job, NULL, 0, &handles[0]) == 0);
+	mc_assert(sk_blocking_spawn(sched, job, NULL, 0, &handles[1]) == 0);
+	mc_assert(join(0) == 7);
+	mc_assert(join(1) == 7);
+	end();
+}
+
+/* A job that has not begun when the runtime closes is ended without having run. */
+MC_SCENARIO(blocking, job_against_close)
+{
+	struct sk_sched_options options = {.workers = 1, .max_blocking = 1};
+	int64_t result;
+
+	mc_assert(sk_sched_new(&options, &sched) == 0);
+	mc_assert(sk_blocking_spawn(sched, job, NULL, 0, &handles[0]) == 0);
+	end();
+	mc_assert(sk_task_is_complete(handles[0]));
+	result = sk_task_take_result(&handles[0]);
+	mc_assert(result == (sk_load(&polls, SK_RELAXED) == 1 ? 7 : -ECANCELED));
+}
+
+/* The thread of the pool gives up waiting at the moment of the next job. */
+MC_SCENARIO_WITH(blocking, job_against_the_end_of_an_idle_thread, .allow_timeouts = true)
+{
+	struct sk_sched_options options = {
+		.workers = 1, .max_blocking = 1, .blocking_keepalive_ms = 1};
+
+	mc_assert(sk_sched_new(&options, &sched) == 0);
+	mc_assert(sk_blocking_spawn(sched, job, NULL, 0, &handles[0]) == 0);
+	mc_assert(join(0) == 7);
+	mc_assert(sk_blocking_spawn(sched, job, NULL, 0, &handles[0]) == 0);
+	mc_assert(join(0) == 7);
+	end();
+}
+
+MC_SCENARIO_WITH(worker, sleep_on_a_timer, .preemptions = 1, .stale = -1, .spurious = 1,
+		 .allow_timeouts = true)
+{
+	struct sleep sleep = {.future = {&sleep_ops, 0, 0}};
+
+	begin(1);
+	mc_assert(sk_sched_spawn(sched, &sleep.future, &handles[0]) == 0);
+	mc_assert(join(0) == 7);
+	end();
+}
+
+MC_SCENARIO_WITH(worker, close_against_a_timer, .preemptions = 1, .stale = -1, .spurious = 1,
+		 .allow_timeouts = true)
+{
+	struct sleep sleep = {.future = {&sleep_ops, 0, 0}};
+
+	begin(1);
+	mc_assert(sk_sched_spawn(sched, &sleep.future, NULL) == 0);
+	end();
+}
+
+/* ---- Two workers ---- */
+
+#define ONE_PREEMPTION .preemptions = 1, .stale = -1, .spurious = -1
+
+MC_SCENARIO_WITH(worker, two_workers_spawn_and_end, ONE_PREEMPTION)
+{
+	begin(2);
+	spawn(&ready_ops, 0, NULL);
+	end();
+	mc_assert(sk_load(&polls, SK_RELAXED) == 1);
+}
+
+MC_SCENARIO_WITH(worker, two_workers_spawn_and_join, ONE_PREEMPTION)
+{
+	begin(2);
+	spawn(&ready_ops, 0, &handles[0]);
+	mc_assert(join(0) == 7);
+	end();
+}
+
+MC_SCENARIO_WITH(worker, two_workers_two_tasks, ONE_PREEMPTION)
+{
+	begin(2);
+	spawn(&pair_ops, 0, &handles[0]);
+	spawn(&pair_ops, 1, &handles[1]);
+	mc_assert(join(0) == 7);
+	mc_assert(join(1) == 7);
+	end();
+}
+
+MC_SCENARIO_WITH(worker, two_workers_a_task_spawns_and_joins, ONE_PREEMPTION)
+{
+	begin(2);
+	spawn(&parent_ops, 0, &handles[0]);
+	mc_assert(join(0) == 7);
+	end();
+}
+
+MC_SCENARIO_WITH(worker, two_workers_wake_from_outside, ONE_PREEMPTION)
+{
+	begin(2);
+	spawn(&wait_ops, 0, &handles[0]);
+	fire(0);
+	mc_assert(join(0) == 7);
+	end();
+}
