@@ -139,8 +139,17 @@ static bool serve(struct sk_watch *watch, uint32_t requests)
 static void kicked(skua_blocker *blocker)
 {
 	/* Acquire: pairs with the release in submit. */
-	struct sk_watch *watch = sk_exchange(&blocker->submitted, NULL, SK_ACQUIRE);
+	struct sk_watch *newest = sk_exchange(&blocker->submitted, NULL, SK_ACQUIRE);
+	struct sk_watch *watch = NULL;
 
+	/* In their order: a descriptor may end one watch and begin another. */
+	while (newest != NULL) {
+		struct sk_watch *next = newest->next;
+
+		newest->next = watch;
+		watch = newest;
+		newest = next;
+	}
 	while (watch != NULL) {
 		struct sk_watch *next = watch->next;
 		/* After this another thread may put the watch into the list again. */

@@ -54,13 +54,14 @@ static void dispatch(struct sk_driver *driver, const skua_event *events, int cou
 	sk_count(&driver->events, (uint64_t)count);
 }
 
-/* Lets the others run, and looks again, while that brings anything; but not for ever, because the
- * loop has timers and requests to serve, too. */
+/* Lets the others run, and looks again, while that brings anything; but not for long, because the
+ * loop has timers and requests to serve, too, and a yield can cost a time slice. */
 static void give_way(struct sk_driver *driver, skua_event *events)
 {
+	uint64_t until = sk_now() + SK_DRIVER_GIVE_WAY_NS;
 	int looks = 0;
 
-	for (int turn = 0; looks < SK_DRIVER_LOOKS && turn < SK_DRIVER_TURNS; turn++) {
+	while (looks < SK_DRIVER_LOOKS && sk_now() < until) {
 		int count;
 
 		sk_thread_yield();
@@ -81,10 +82,13 @@ static void driver_main(void *argument)
 
 	/* Acquire: pairs with the release in sk_driver_stop. */
 	while (sk_load(&driver->stop, SK_ACQUIRE) == 0) {
-		int count = skua_blocker_block(driver->blocker, events, SK_DRIVER_EVENTS, -1);
+		int count;
 
+		/* Right before blocking: any look at the loop may have taken the kick that came with
+		 * the request. */
 		if (sk_exchange(&driver->watch_requested, 0, SK_ACQUIRE) != 0)
 			uv_timer_start(&driver->monitor, on_monitor, SK_MONITOR_MS, SK_MONITOR_MS);
+		count = skua_blocker_block(driver->blocker, events, SK_DRIVER_EVENTS, -1);
 		if (count > 0) {
 			dispatch(driver, events, count);
 			give_way(driver, events);

@@ -21,7 +21,11 @@
 
 #include "skua/blocker.h"
 
-enum { SK_DRIVER_EVENTS = 512, SK_DRIVER_LOOKS = 2, SK_DRIVER_TURNS = 32 };
+enum {
+	SK_DRIVER_EVENTS = 512,
+	SK_DRIVER_LOOKS = 2,
+	SK_DRIVER_GIVE_WAY_NS = 1000000, /* at most: the loop has the monitor and others to serve */
+};
 
 struct sk_io;
 

@@ -122,6 +122,21 @@ static bool is_shortage(int error)
 	return error == EMFILE || error == ENFILE || error == ENOBUFS || error == ENOMEM;
 }
 
+/* Waits for the retry timer, and in the slot as well, because a close fires that. Nothing is armed:
+ * the socket may be readable all the time. */
+static skua_poll pause_accept(skua_cx *cx, struct sk_source *source)
+{
+	skua_poll result = skua_sleep(cx, &source->retry, RETRY_NS);
+
+	if (result != SKUA_PENDING)
+		return result;
+	do {
+		sk_slot_reset(&source->slots[SK_READ]);
+		result = sk_source_wait(cx, source, SK_READ);
+	} while (result == 0);
+	return result;
+}
+
 /* Waits until a retry is due. `progress` remembers that the shortage was announced. */
 static skua_poll wait_for_relief(skua_cx *cx, struct sk_source *source, int error)
 {
@@ -131,7 +146,7 @@ static skua_poll wait_for_relief(skua_cx *cx, struct sk_source *source, int erro
 		       "%d ms",
 		       skua_strerror(error), (int)(RETRY_NS / SKUA_MSEC));
 	source->progress = 1;
-	return skua_sleep(cx, &source->retry, RETRY_NS);
+	return pause_accept(cx, source);
 }
 
 static skua_poll attempt_accept(skua_cx *cx, struct sk_source *source, void *argument)
@@ -141,9 +156,12 @@ static skua_poll attempt_accept(skua_cx *cx, struct sk_source *source, void *arg
 	int fd;
 
 	/* In a pause for want of descriptors, new connections are no reason to try. */
-	if (sk_timer_is_armed(sk_timer_of(&source->retry)) &&
-	    skua_sleep(cx, &source->retry, RETRY_NS) == SKUA_PENDING)
-		return SKUA_PENDING;
+	if (sk_timer_is_armed(sk_timer_of(&source->retry))) {
+		skua_poll result = pause_accept(cx, source);
+
+		if (result != 0)
+			return result;
+	}
 	fd = sk_socket_accept(source->fd);
 	for (int dead = 0; dead < MAX_DEAD && fd < 0 && is_of_dead_connection(-fd); dead++)
 		fd = sk_socket_accept(source->fd);

@@ -10,7 +10,6 @@
 #include "io/io.h"
 #include "sched/task.h"
 #include "sched/timer.h"
-#include "sched/worker.h"
 
 /* The life word. */
 #define CLOSING (UINT64_C(1) << 63)
@@ -18,6 +17,9 @@
 #define USER (UINT64_C(1) << 32)
 #define USERS (TAKEN(SK_READ) - USER)
 #define REFERENCE UINT64_C(1)
+
+static void take_read_back(struct sk_obligation *obligation, skua_task *task);
+static void take_write_back(struct sk_obligation *obligation, skua_task *task);
 
 /* ---- The table ---- */
 
@@ -52,6 +54,8 @@ static bool grow(struct sk_source_table *table)
 
 		source->index = table->count + SK_SOURCE_CHUNK - 1 - i;
 		source->fd = -1;
+		source->obligations[SK_READ].take_back = take_read_back;
+		source->obligations[SK_WRITE].take_back = take_write_back;
 		sk_mutex_init(&source->lock);
 		source->next = table->free;
 		table->free = source;
@@ -171,19 +175,6 @@ void sk_source_leave(struct sk_source *source)
 	change(source, 0, USER);
 }
 
-/* A task that closes a source in the middle of its own operation will not poll that again. */
-static void forget_own_operation(struct sk_source *source, enum sk_direction direction)
-{
-	struct sk_worker *worker = sk_worker_current();
-	uintptr_t pending = sk_load(&source->pending[direction], SK_RELAXED);
-
-	if (worker == NULL || pending == 0 || pending != (uintptr_t)worker->running)
-		return;
-	sk_store(&source->pending[direction], 0, SK_RELAXED);
-	skua_timer_cancel(&source->retry);
-	change(source, 0, REFERENCE + TAKEN(direction));
-}
-
 void sk_source_close(struct sk_source *source)
 {
 	/* Sequentially consistent: "close against wait" in source.h. */
@@ -197,8 +188,6 @@ void sk_source_close(struct sk_source *source)
 	} while (!sk_cas_weak(&source->life, &before, life + USER, SK_SEQ_CST, SK_RELAXED));
 	sk_waiter_wake(sk_slot_fire(&source->slots[SK_READ]));
 	sk_waiter_wake(sk_slot_fire(&source->slots[SK_WRITE]));
-	forget_own_operation(source, SK_READ);
-	forget_own_operation(source, SK_WRITE);
 	change(source, 0, USER + REFERENCE);
 }
 
@@ -225,13 +214,34 @@ static uintptr_t identity(const skua_cx *cx)
 	return cx->task != NULL ? (uintptr_t)cx->task : (uintptr_t)cx;
 }
 
-/* What an operation that was pending has to give back when it finds the source closing. */
-static skua_poll give_up(struct sk_source *source, enum sk_direction direction)
+/* Gives back what an operation holds that was pending and will not go on. */
+static void give_up(struct sk_source *source, enum sk_direction direction)
 {
+	sk_obligation_remove(&source->obligations[direction]);
 	sk_store(&source->pending[direction], 0, SK_RELAXED);
 	skua_timer_cancel(&source->retry);
 	change(source, 0, REFERENCE + TAKEN(direction));
-	return -ECANCELED;
+}
+
+static void take_back(struct sk_source *source, enum sk_direction direction, skua_task *task)
+{
+	sk_slot_forget(&source->slots[direction], task);
+	give_up(source, direction);
+}
+
+/* The task has ended in the middle of its operation. */
+static void take_read_back(struct sk_obligation *obligation, skua_task *task)
+{
+	char *source = (char *)obligation - offsetof(struct sk_source, obligations[SK_READ]);
+
+	take_back((struct sk_source *)(void *)source, SK_READ, task);
+}
+
+static void take_write_back(struct sk_obligation *obligation, skua_task *task)
+{
+	char *source = (char *)obligation - offsetof(struct sk_source, obligations[SK_WRITE]);
+
+	take_back((struct sk_source *)(void *)source, SK_WRITE, task);
 }
 
 /* Takes the direction, or goes on with an operation that was pending, whose reference becomes the
@@ -246,11 +256,16 @@ static skua_poll begin(skua_cx *cx, struct sk_source *source, enum sk_direction 
 
 		if (taken && pending != identity(cx))
 			return -EBUSY;
-		if ((life & CLOSING) != 0)
-			return taken ? give_up(source, direction) : -EBADF;
+		if ((life & CLOSING) != 0) {
+			if (!taken)
+				return -EBADF;
+			give_up(source, direction);
+			return -ECANCELED;
+		}
 		next = taken ? life + USER - REFERENCE : life + USER + TAKEN(direction);
 		/* Acquire: pairs with the release of whoever had the direction before. */
 	} while (!sk_cas_weak(&source->life, &life, next, SK_ACQ_REL, SK_RELAXED));
+	sk_obligation_remove(&source->obligations[direction]);
 	if ((life & TAKEN(direction)) == 0 && direction == SK_WRITE)
 		source->writing = NULL;
 	return 0;
@@ -263,6 +278,8 @@ static skua_poll finish(skua_cx *cx, struct sk_source *source, enum sk_direction
 {
 	if (result == SKUA_PENDING) {
 		sk_store(&source->pending[direction], identity(cx), SK_RELAXED);
+		if (cx->task != NULL)
+			sk_obligation_add(&cx->task->obligations, &source->obligations[direction]);
 		change(source, REFERENCE, USER);
 		return result;
 	}
@@ -295,21 +312,24 @@ static int arm(struct sk_source *source, enum sk_direction direction)
 	return rc;
 }
 
-/* Waits in the slot. 0: there was an event meanwhile, try again. */
-static skua_poll wait(skua_cx *cx, struct sk_source *source, enum sk_direction direction)
+skua_poll sk_source_wait(skua_cx *cx, struct sk_source *source, enum sk_direction direction)
 {
 	sk_slot *slot = &source->slots[direction];
-	skua_poll result = arm(source, direction);
+	skua_poll result = sk_slot_wait(slot, cx);
 
-	if (result < 0)
-		return result;
-	result = sk_slot_wait(slot, cx);
 	/* Sequentially consistent, after the slot: "close against wait" in source.h. */
 	if ((sk_load(&source->life, SK_SEQ_CST) & CLOSING) != 0) {
 		sk_slot_reset(slot);
 		return -ECANCELED;
 	}
 	return result;
+}
+
+static skua_poll arm_and_wait(skua_cx *cx, struct sk_source *source, enum sk_direction direction)
+{
+	skua_poll result = arm(source, direction);
+
+	return result < 0 ? result : sk_source_wait(cx, source, direction);
 }
 
 /* Begins an operation; anything but 0 is what the poll has to return. */
@@ -324,7 +344,7 @@ static skua_poll begin_or_give_up(skua_cx *cx, struct sk_source *source,
 	interrupt = skua_cx_interrupt(cx);
 	if (interrupt != 0) {
 		/* An event that came at the same time stays in the slot. */
-		sk_slot_forget(&source->slots[direction], cx);
+		sk_slot_forget(&source->slots[direction], cx->task);
 		skua_timer_cancel(&source->retry);
 		return finish(cx, source, direction, interrupt);
 	}
@@ -345,7 +365,7 @@ skua_poll sk_source_operate(skua_cx *cx, struct sk_source *source, enum sk_direc
 		result = attempt(cx, source, argument);
 		if (result != -EAGAIN)
 			break;
-		result = wait(cx, source, direction);
+		result = arm_and_wait(cx, source, direction);
 		if (result != 0)
 			break;
 	}
@@ -359,7 +379,7 @@ skua_poll sk_source_ready(skua_cx *cx, struct sk_source *source, enum sk_directi
 	if (result != 0)
 		return result;
 	if (!sk_slot_is_ready(&source->slots[direction]))
-		result = wait(cx, source, direction);
+		result = arm_and_wait(cx, source, direction);
 	/* Empty before the caller's system call: what comes from here on is kept. */
 	if (result == 0)
 		sk_slot_reset(&source->slots[direction]);

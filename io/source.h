@@ -17,13 +17,12 @@
  *
  * Life. One word holds it: CLOSING, one bit for each direction that an operation has taken, `users`
  * that are inside a system call, and `references`. So beginning and ending an operation is one
- * read-modify-write each. Who
- * holds a reference: the handle (until close), the descriptor (until it is closed), each operation
- * that has answered PENDING (until it is polled again). The descriptor is closed by whoever ends
- * the last use after CLOSING was set, so its number cannot be reused under a system call (Go's
- * fdMutex, internal/poll/fd_mutex.go). The place in the table is reused when nothing is left; its
- * memory stays as long as the runtime, so a late event finds at worst a slot to make ready for
- * nothing.
+ * read-modify-write each. Who holds a reference: the handle (until close), the descriptor (until it
+ * is closed), each operation that has answered PENDING (until it is polled again, or its task
+ * ends). The descriptor is closed by whoever ends the last use after CLOSING was set, so its number
+ * cannot be reused under a system call (Go's fdMutex, internal/poll/fd_mutex.go). The place in the
+ * table is reused when nothing is left; its memory stays as long as the runtime, so a late event
+ * finds at worst a slot to make ready for nothing.
  *
  * Close against wait. Close sets CLOSING, then fires both slots; a waiter enters its slot, then
  * looks at CLOSING. All four are sequentially consistent: one of the two sees the other.
@@ -31,6 +30,7 @@
 #ifndef SKUA_IO_SOURCE_H
 #define SKUA_IO_SOURCE_H
 
+#include "sched/obligation.h"
 #include "sched/sync.h"
 #include "sched/waiter.h"
 
@@ -50,6 +50,7 @@ struct sk_source {
 	/* Whose operation has answered PENDING: a task, or the context of a foreign executor. Written
 	 * by who holds the direction, and 0 when nobody does. */
 	SK_ATOMIC(uintptr_t) pending[2];
+	struct sk_obligation obligations[2]; /* of that task */
 	SK_ATOMIC(uint32_t) generation;
 	SK_ATOMIC(uint32_t) interest; /* directions registered so far */
 	uint32_t index;
@@ -95,6 +96,10 @@ typedef skua_poll sk_attempt(skua_cx *cx, struct sk_source *source, void *argume
 /* Polls an operation in one direction. */
 skua_poll sk_source_operate(skua_cx *cx, struct sk_source *source, enum sk_direction direction,
 			    sk_attempt *attempt, void *argument);
+
+/* Inside an attempt: waits in the slot for an event or a close. Returns SKUA_PENDING; 0 if there was an
+ * event since the last reset; an error. */
+skua_poll sk_source_wait(skua_cx *cx, struct sk_source *source, enum sk_direction direction);
 
 /* Awaits a change of readiness in one direction, for whoever makes the system calls himself. */
 skua_poll sk_source_ready(skua_cx *cx, struct sk_source *source, enum sk_direction direction);

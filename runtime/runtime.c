@@ -126,8 +126,10 @@ int skua_runtime_free(skua_runtime *rt)
 skua_poll skua_block_on(skua_runtime *rt, skua_future *future)
 {
 	struct sk_thread_waker *waker;
+	skua_poll result;
 	sk_waiter waiter;
 	skua_task *task;
+	bool abandoned;
 	skua_cx cx;
 	int rc;
 
@@ -150,7 +152,11 @@ skua_poll skua_block_on(skua_runtime *rt, skua_future *future)
 	else
 		sk_waiter_drop(waiter);
 	sk_thread_waker_free(waker);
-	return rc == 0 ? sk_task_take_result(&task) : rc;
+	if (rc < 0)
+		return rc;
+	abandoned = task->abandoned;
+	result = sk_task_take_result(&task);
+	return abandoned ? -ECANCELED : result;
 }
 
 void skua_runtime_stats(const skua_runtime *rt, skua_stats *stats)

@@ -38,7 +38,7 @@ skua_poll skua_join(skua_cx *cx, skua_task **task)
 		return -EDEADLK;
 	interrupt = skua_cx_interrupt(cx);
 	if (interrupt != 0) {
-		sk_slot_forget(&(*task)->join, cx);
+		sk_slot_forget(&(*task)->join, cx->task);
 		return interrupt;
 	}
 	if (!skua_cx_budget(cx))

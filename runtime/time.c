@@ -100,7 +100,11 @@ skua_poll skua_sleep_until(skua_cx *cx, skua_timer *storage, uint64_t when)
 
 void skua_timer_cancel(skua_timer *storage)
 {
-	sk_timer_disarm(sk_timer_of(storage));
+	struct sk_timer *timer = sk_timer_of(storage);
+
+	sk_timer_disarm(timer);
+	timer->overdue = 0;
+	timer->delivered = false;
 }
 
 /* ---- Deadlines ---- */

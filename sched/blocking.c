@@ -10,8 +10,7 @@
 
 /* The payload of a job's task; the argument follows. */
 struct job {
-	int64_t (*function)(void *argument);
-	uint64_t padding; /* so that the argument is aligned for anything */
+	_Alignas(max_align_t) int64_t (*function)(void *argument);
 };
 
 struct sk_blocking_thread {

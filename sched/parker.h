@@ -1,8 +1,10 @@
 /*
- * parker.h - puts one thread to sleep: with a futex on Linux, elsewhere with a mutex and a condition.
+ * parker.h - puts one thread to sleep: with a futex on Linux, elsewhere with a mutex and a
+ * condition.
  *
  * An unpark is remembered, once: it ends the park that is going on or else the next one. Everything
- * before an unpark is visible after the park that it ended. Three states (after Rust's thread parker):
+ * before an unpark is visible after the park that it ended. Three states (after Rust's thread
+ * parker):
  *
  *     EMPTY -> PARKED      the owner, about to sleep
  *     any -> NOTIFIED      an unpark; it wakes the futex if it found PARKED

@@ -100,6 +100,14 @@ static void wake_claimed(struct sk_sched *sched, int index)
 	sk_unpark(&sched->workers[index]->parker);
 }
 
+bool sk_sched_wake_one(struct sk_sched *sched, unsigned preferred)
+{
+	int index = sk_idle_claim(&sched->idle, preferred);
+
+	wake_claimed(sched, index);
+	return index >= 0;
+}
+
 /* The preferred worker if it is awake, or else any that is, or else the preferred one. */
 static unsigned choose_worker(struct sk_sched *sched, unsigned preferred)
 {
@@ -123,7 +131,7 @@ static void publish(struct sk_sched *sched, unsigned index, const struct sk_chai
 	/* The step of the publishing side (idle.h). */
 	sk_fence();
 	if (sk_idle_is_asleep(&sched->idle, index) || sk_worker_is_behind(worker, chain->count))
-		wake_claimed(sched, sk_idle_claim(&sched->idle, index));
+		sk_sched_wake_one(sched, index);
 }
 
 void sk_sched_inject(struct sk_sched *sched, skua_task *task)
@@ -321,7 +329,7 @@ static void check_estimate(struct sk_sched *sched, struct sk_worker *worker, uin
 	if (longest > 2 * sk_load(&worker->mean_poll_ns, SK_RELAXED))
 		sk_store(&worker->mean_poll_ns, longest, SK_RELAXED);
 	if (sk_idle_could_wake(&sched->idle))
-		wake_claimed(sched, sk_idle_claim(&sched->idle, worker->index));
+		sk_sched_wake_one(sched, worker->index);
 }
 
 /* One worker that is awake. */
@@ -340,10 +348,11 @@ static void help(struct sk_sched *sched, struct sk_worker *worker, uint64_t now,
 	/* It has been in the same poll since the last look. */
 	sk_store(&worker->stuck_tick, tick, SK_RELAXED);
 	sk_timers_fire(&worker->timers, now);
-	if (sk_worker_has_backlog(worker)) {
-		sk_fence();
-		wake_claimed(sched, sk_idle_claim(&sched->idle, worker->index));
-	}
+	if (!sk_worker_has_backlog(worker))
+		return;
+	sk_fence();
+	if (!sk_sched_wake_one(sched, worker->index))
+		sk_store(&sched->stranded, 1, SK_RELAXED);
 }
 
 /* A sleeping worker does not give back the memory of its tasks that ended elsewhere. */

@@ -60,6 +60,7 @@ struct sk_sched {
 	struct sk_idle idle;
 	SK_ATOMIC(uint32_t) phase SK_ALIGNED;
 	SK_ATOMIC(uint32_t) monitoring; /* the driver looks after us */
+	SK_ATOMIC(uint32_t) stranded;   /* tasks wait behind a stuck worker, and nobody sleeps */
 	struct sk_worker **workers;
 	struct sk_sched_options options;
 	uint32_t started;       /* workers whose threads run */
@@ -90,6 +91,9 @@ int sk_sched_spawn_reference(struct sk_sched *sched, skua_future *future, sk_wai
 
 /* Queues a task that became SCHEDULED, from a thread that is not one of the workers. */
 void sk_sched_inject(struct sk_sched *sched, skua_task *task);
+
+/* Wakes a sleeper, preferably this one, if nobody searches. False: nobody was woken. */
+bool sk_sched_wake_one(struct sk_sched *sched, unsigned preferred);
 
 /* Makes the driver watch, if it does not yet. */
 void sk_sched_watch(struct sk_sched *sched);

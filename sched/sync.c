@@ -69,6 +69,8 @@ static void *thread_main(void *argument)
 int sk_thread_start(sk_thread *thread, const char *name, void (*run)(void *argument),
 		    void *argument)
 {
+	static const int keep[] = {SIGSEGV, SIGBUS,  SIGFPE, SIGILL,
+				   SIGTRAP, SIGABRT, SIGSYS, SIGPROF};
 	struct thread_start *start = sk_malloc(sizeof *start);
 	sigset_t all, before;
 	int error;
@@ -79,6 +81,9 @@ int sk_thread_start(sk_thread *thread, const char *name, void (*run)(void *argum
 	start->argument = argument;
 	snprintf(start->name, sizeof start->name, "%s", name);
 	sigfillset(&all);
+	/* Not those that a thread raises itself by a fault, and not a profiler's. */
+	for (size_t i = 0; i < sizeof keep / sizeof keep[0]; i++)
+		sigdelset(&all, keep[i]);
 	pthread_sigmask(SIG_SETMASK, &all, &before);
 	error = pthread_create(&thread->id, NULL, thread_main, start);
 	pthread_sigmask(SIG_SETMASK, &before, NULL);
@@ -228,6 +233,18 @@ void sk_cond_broadcast(sk_cond *cond)
 
 #ifdef __linux__
 
+/* With a 64-bit time_t, 32-bit systems have a call of their own. */
+#if defined(SYS_futex_time64) && (!defined(SYS_futex) || __SIZEOF_LONG__ == 4)
+#define FUTEX_CALL (sizeof(time_t) > sizeof(long) ? SYS_futex_time64 : FUTEX_CALL_LONG)
+#ifdef SYS_futex
+#define FUTEX_CALL_LONG SYS_futex
+#else
+#define FUTEX_CALL_LONG SYS_futex_time64
+#endif
+#else
+#define FUTEX_CALL SYS_futex
+#endif
+
 int sk_futex_wait(sk_futex *word, uint32_t expected, uint64_t deadline)
 {
 	struct timespec ts, *until = NULL;
@@ -237,7 +254,7 @@ int sk_futex_wait(sk_futex *word, uint32_t expected, uint64_t deadline)
 		until = &ts;
 	}
 	/* WAIT_BITSET, because its timeout is a moment of the monotonic clock. */
-	if (syscall(SYS_futex, word, FUTEX_WAIT_BITSET_PRIVATE, expected, until, NULL,
+	if (syscall(FUTEX_CALL, word, FUTEX_WAIT_BITSET_PRIVATE, expected, until, NULL,
 		    FUTEX_BITSET_MATCH_ANY) == 0)
 		return 0;
 	return errno == ETIMEDOUT ? -ETIMEDOUT : 0;
@@ -245,7 +262,7 @@ int sk_futex_wait(sk_futex *word, uint32_t expected, uint64_t deadline)
 
 void sk_futex_wake(sk_futex *word)
 {
-	syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);
+	syscall(FUTEX_CALL, word, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);
 }
 
 #endif

@@ -91,7 +91,8 @@ typedef struct sk_thread {
 	pthread_t id;
 } sk_thread;
 
-/* Starts a thread with every signal blocked, so that signals go to the program's own threads.
+/* Starts a thread with every signal blocked that is not of its own making, so that signals go to
+ * the program's own threads.
  * `name` has at most 15 characters. Returns 0, -EAGAIN, -ENOMEM. */
 int sk_thread_start(sk_thread *thread, const char *name, void (*run)(void *argument),
 		    void *argument);

@@ -6,18 +6,16 @@
 
 #include "sched/guard.h"
 #include "sched/sched.h"
-#include "sched/timer.h"
 #include "sched/worker.h"
 
 skua_task *sk_task_new(struct sk_sched *sched, const void *payload, size_t size, bool joinable)
 {
-	size_t total = sizeof(skua_task) + size;
 	skua_task *task;
 	uint64_t state = SK_TASK_SCHEDULED | SK_TASK_REFERENCE;
 
-	if (total > UINT32_MAX)
+	if (size > UINT32_MAX - sizeof(skua_task))
 		return NULL;
-	task = sk_malloc(total);
+	task = sk_malloc(sizeof(skua_task) + size);
 	if (task == NULL)
 		return NULL;
 	memset(task, 0, sizeof *task);
@@ -28,7 +26,7 @@ skua_task *sk_task_new(struct sk_sched *sched, const void *payload, size_t size,
 	sk_init(&task->state, state);
 	task->sched = sched;
 	task->future = sk_task_payload(task);
-	task->size = (uint32_t)total;
+	task->size = (uint32_t)(sizeof(skua_task) + size);
 	return task;
 }
 
@@ -122,7 +120,7 @@ void sk_task_complete(skua_task *task, int64_t result)
 {
 	uint64_t old;
 
-	sk_timers_disarm(task);
+	sk_obligations_take_back(&task->obligations, task);
 	task->result = result;
 	/* Release: pairs with the acquire in sk_task_is_complete. */
 	old = sk_fetch_xor(&task->state, SK_TASK_RUNNING | SK_TASK_COMPLETE, SK_ACQ_REL);
@@ -135,10 +133,11 @@ void sk_task_abandon(skua_task *task)
 {
 	skua_future *future = task->future;
 
-	sk_timers_disarm(task);
+	sk_obligations_take_back(&task->obligations, task);
 	if (!task->blocking && future->ops->drop != NULL)
 		future->ops->drop(future);
 	task->result = -ESHUTDOWN;
+	task->abandoned = true;
 	/* Release: as in sk_task_complete. */
 	sk_fetch_or(&task->state, SK_TASK_COMPLETE, SK_ACQ_REL);
 	sk_waiter_wake(sk_slot_fire(&task->join));

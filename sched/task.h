@@ -39,13 +39,13 @@
 #ifndef SKUA_SCHED_TASK_H
 #define SKUA_SCHED_TASK_H
 
+#include "sched/obligation.h"
 #include "sched/sync.h"
 #include "sched/waiter.h"
 
 #include "skua/future.h"
 
 struct sk_sched;
-struct sk_timer;
 
 enum {
 	SK_TASK_SCHEDULED = 1 << 0,
@@ -69,7 +69,7 @@ struct skua_task {
 	int64_t result;      /* written before COMPLETE */
 
 	/* The rest belongs to the runner, and to the owner's list. */
-	struct sk_timer *timers; /* those that this task has armed */
+	struct sk_obligation *obligations;
 	skua_task *owned_previous, *owned_next;
 	uint32_t size; /* of the whole cell */
 	SK_ATOMIC(uint16_t) last_worker;
@@ -77,6 +77,7 @@ struct skua_task {
 	bool owned;        /* in the owner's list */
 	uint8_t delivered; /* SK_CANCEL_*: which -ECANCELED an await has returned */
 	bool yielded;      /* in the middle of skua_yield */
+	bool abandoned;    /* the runtime was freed before it ended */
 	bool blocking;     /* a job of the blocking pool: never queued or polled */
 };
 

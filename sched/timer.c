@@ -113,34 +113,15 @@ static void delete (struct sk_timers *timers, struct sk_timer *timer)
 	publish_next(timers);
 }
 
-/* ---- The task's list; only the task's runner touches it ---- */
-
-static void list_add(skua_task *task, struct sk_timer *timer)
-{
-	timer->task = task;
-	if (task == NULL)
-		return;
-	timer->previous = NULL;
-	timer->next = task->timers;
-	if (task->timers != NULL)
-		task->timers->previous = timer;
-	task->timers = timer;
-}
-
-static void list_remove(struct sk_timer *timer)
-{
-	if (timer->task == NULL)
-		return;
-	if (timer->previous != NULL)
-		timer->previous->next = timer->next;
-	else
-		timer->task->timers = timer->next;
-	if (timer->next != NULL)
-		timer->next->previous = timer->previous;
-	timer->task = NULL;
-}
-
 /* ---- Arming and firing ---- */
+
+/* The task ends, and has not awaited its timer to the end. */
+static void take_back(struct sk_obligation *obligation, skua_task *task)
+{
+	(void)task;
+	sk_timer_disarm((struct sk_timer *)(void *)((char *)obligation -
+						    offsetof(struct sk_timer, obligation)));
+}
 
 int sk_timer_arm(struct sk_timers *timers, struct sk_timer *timer, uint64_t deadline,
 		 const skua_cx *cx, bool *earliest)
@@ -162,7 +143,9 @@ int sk_timer_arm(struct sk_timers *timers, struct sk_timer *timer, uint64_t dead
 		return rc;
 	}
 	timer->timers = timers;
-	list_add(cx->task, timer);
+	timer->obligation.take_back = take_back;
+	if (cx->task != NULL)
+		sk_obligation_add(&cx->task->obligations, &timer->obligation);
 	return 0;
 }
 
@@ -179,15 +162,9 @@ void sk_timer_disarm(struct sk_timer *timer)
 		sk_mutex_unlock(&timers->lock);
 	}
 	sk_slot_reset(&timer->slot);
-	list_remove(timer);
+	sk_obligation_remove(&timer->obligation);
 	timer->timers = NULL;
 	timer->position = 0;
-}
-
-void sk_timers_disarm(skua_task *task)
-{
-	while (task->timers != NULL)
-		sk_timer_disarm(task->timers);
 }
 
 unsigned sk_timers_fire(struct sk_timers *timers, uint64_t now)

@@ -8,23 +8,23 @@
  *
  * A timer is the user's memory. Firing touches it last with sk_slot_fire: who then finds the slot
  * ready may free it at once. Whoever disarms a timer that is not ready takes the lock, and so waits
- * for a firing that is going on. The timers that a task has armed hang in its list, so that those
- * it forgot are disarmed when it ends.
+ * for a firing that is going on. An armed timer is an obligation of its task (obligation.h).
  */
 #ifndef SKUA_SCHED_TIMER_H
 #define SKUA_SCHED_TIMER_H
 
+#include "sched/obligation.h"
 #include "sched/sync.h"
 #include "sched/waiter.h"
 
 #include "skua/time.h"
 
-struct sk_timer {
+/* May alias: it lives in a skua_timer, which users assign as a whole. */
+struct __attribute__((may_alias)) sk_timer {
 	uint64_t deadline;
 	sk_slot slot;             /* ready when it has fired */
 	struct sk_timers *timers; /* the shard it is armed in, or NULL */
-	skua_task *task;          /* in whose list it is; NULL under a foreign executor */
-	struct sk_timer *previous, *next;
+	struct sk_obligation obligation;
 	uint32_t position; /* in the heap, from 1; 0: not in it. Under the shard's lock */
 
 	/* For skua_timeout (runtime/time.c). */
@@ -64,9 +64,6 @@ static inline bool sk_timer_is_armed(const struct sk_timer *timer)
 {
 	return timer->timers != NULL;
 }
-
-/* Disarms what the task, which is about to end, has left armed. */
-void sk_timers_disarm(skua_task *task);
 
 /* Fires what is due, and wakes those who wait. Any thread of the runtime. Returns how many. */
 unsigned sk_timers_fire(struct sk_timers *timers, uint64_t now);

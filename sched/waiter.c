@@ -93,7 +93,7 @@ skua_poll sk_slot_wait(sk_slot *slot, const skua_cx *cx)
 	}
 	waiter = sk_waiter_of(cx);
 	if (waiter == SK_NO_WAITER) {
-		sk_slot_forget(slot, cx);
+		sk_slot_forget(slot, cx->task);
 		return -ENOMEM;
 	}
 	/* Release: the firer sees the waiter whole. Sequentially consistent, because some look at a
@@ -107,11 +107,11 @@ skua_poll sk_slot_wait(sk_slot *slot, const skua_cx *cx)
 	return word == SK_SLOT_READY ? 0 : -EBUSY;
 }
 
-void sk_slot_forget(sk_slot *slot, const skua_cx *cx)
+void sk_slot_forget(sk_slot *slot, const skua_task *task)
 {
 	uintptr_t word = sk_load(slot, SK_RELAXED);
 
-	if (!sk_is_waiter(word) || sk_waiter_task(word) != cx->task)
+	if (!sk_is_waiter(word) || sk_waiter_task(word) != task)
 		return;
 	/* Acquire: the box of a foreign waker is read next. If it fails, it has just been fired. */
 	if (sk_cas(slot, &word, SK_SLOT_EMPTY, SK_ACQUIRE, SK_RELAXED))

@@ -57,8 +57,8 @@ static inline void sk_slot_init(sk_slot *slot)
  */
 skua_poll sk_slot_wait(sk_slot *slot, const skua_cx *cx);
 
-/* Takes back the wait of the one who polls with `cx`, if it is he who waits there. */
-void sk_slot_forget(sk_slot *slot, const skua_cx *cx);
+/* Takes back the wait of a task, or, without one, of a foreign executor, if that waits there. */
+void sk_slot_forget(sk_slot *slot, const skua_task *task);
 
 /* Makes it ready. Returns the waiter, for the caller to wake, or SK_NO_WAITER. */
 static inline sk_waiter sk_slot_fire(sk_slot *slot)

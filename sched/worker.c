@@ -43,16 +43,6 @@ bool sk_worker_is_behind(struct sk_worker *worker, uint64_t more)
 	return backlog * sk_load(&worker->mean_poll_ns, SK_RELAXED) >= SK_WAKE_COST_NS;
 }
 
-static void wake_one(struct sk_sched *sched, unsigned preferred)
-{
-	int index = sk_idle_claim(&sched->idle, preferred);
-
-	if (index >= 0) {
-		sk_fetch_add(&sched->workers[index]->wakes, 1, SK_RELAXED);
-		sk_unpark(&sched->workers[index]->parker);
-	}
-}
-
 /*
  * After work was added to the own queue. This worker is awake and will come to it, so a sleeper
  * that is missed here costs time at worst, and the monitor bounds that; without a monitor the full
@@ -67,7 +57,7 @@ static void offer(struct sk_worker *worker)
 	if (sched->options.driver_ops == NULL)
 		sk_fence();
 	if (sk_idle_could_wake(&sched->idle))
-		wake_one(sched, worker->index);
+		sk_sched_wake_one(sched, worker->index);
 }
 
 static void push(struct sk_worker *worker, skua_task *task)
@@ -241,15 +231,6 @@ static void measure(struct sk_worker *worker, uint64_t now)
 	worker->measure_tick = tick;
 }
 
-static void maintain(struct sk_worker *worker)
-{
-	uint64_t now = sk_now();
-
-	measure(worker, now);
-	sk_timers_fire(&worker->timers, now);
-	reap(worker);
-}
-
 /* Notices that the runtime is being shut down. */
 static void follow_phase(struct sk_worker *worker)
 {
@@ -343,6 +324,17 @@ static skua_task *search(struct sk_worker *worker)
 	return NULL;
 }
 
+/* Takes over what waits behind a stuck worker, though there is work of one's own. */
+static void rescue(struct sk_worker *worker)
+{
+	skua_task *task;
+
+	sk_store(&worker->sched->stranded, 0, SK_RELAXED);
+	task = search(worker);
+	if (task != NULL)
+		push(worker, task);
+}
+
 bool sk_worker_has_backlog(struct sk_worker *worker)
 {
 	return sk_deque_length(&worker->deque) > 0 || !sk_inbox_empty(&worker->inbox) ||
@@ -377,7 +369,7 @@ static void pass_on(struct sk_worker *worker)
 		bool lost = sk_idle_is_asleep(&sched->idle, i) && sk_worker_has_backlog(other);
 
 		if (lost || sk_worker_is_behind(other, !sk_inbox_empty(&other->inbox))) {
-			wake_one(sched, i);
+			sk_sched_wake_one(sched, i);
 			return;
 		}
 	}
@@ -453,6 +445,17 @@ static skua_task *find_work(struct sk_worker *worker)
 	if (searching && sk_idle_end_search(&sched->idle))
 		pass_on(worker);
 	return task;
+}
+
+static void maintain(struct sk_worker *worker)
+{
+	uint64_t now = sk_now();
+
+	measure(worker, now);
+	sk_timers_fire(&worker->timers, now);
+	reap(worker);
+	if (sk_load(&worker->sched->stranded, SK_RELAXED) != 0)
+		rescue(worker);
 }
 
 static skua_task *next_task(struct sk_worker *worker)

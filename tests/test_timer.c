@@ -194,8 +194,8 @@ static unsigned listed(skua_task *task)
 {
 	unsigned count = 0;
 
-	for (struct sk_timer *timer = task->timers; timer != NULL; timer = timer->next, count++)
-		T_ASSERT(timer->next == NULL || timer->next->previous == timer);
+	for (struct sk_obligation *o = task->obligations; o != NULL; o = o->next, count++)
+		T_ASSERT(o->next == NULL || o->next->place == &o->next);
 	return count;
 }
 

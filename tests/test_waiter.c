@@ -238,8 +238,8 @@ T_TEST(waiter, a_second_task_is_turned_away)
 	T_EQ(references_of(second), 1);
 	T_EQ(count_of(&counting.references), 1);
 	/* Nor can they take back what is not theirs. */
-	sk_slot_forget(&slot, &other);
-	sk_slot_forget(&slot, &foreign);
+	sk_slot_forget(&slot, other.task);
+	sk_slot_forget(&slot, NULL);
 	T_ASSERT(sk_load(&slot, SK_RELAXED) == (uintptr_t)first);
 	sk_slot_reset(&slot);
 	sk_task_release(first);
@@ -276,20 +276,20 @@ T_TEST(waiter, forgetting_takes_back_ones_own_wait)
 
 	foreign = counting_cx(&counting);
 	sk_slot_init(&slot);
-	sk_slot_forget(&slot, &by_task);
+	sk_slot_forget(&slot, task);
 	T_EQ(sk_slot_wait(&slot, &by_task), SKUA_PENDING);
-	sk_slot_forget(&slot, &by_task);
+	sk_slot_forget(&slot, task);
 	T_EQ(sk_load(&slot, SK_RELAXED), SK_SLOT_EMPTY);
 	T_EQ(references_of(task), 1);
 	T_EQ(sk_slot_wait(&slot, &foreign), SKUA_PENDING);
-	sk_slot_forget(&slot, &by_task);
+	sk_slot_forget(&slot, task);
 	T_EQ(count_of(&counting.references), 2);
-	sk_slot_forget(&slot, &foreign);
+	sk_slot_forget(&slot, NULL);
 	T_EQ(count_of(&counting.references), 1);
 	T_EQ(sk_slot_fire(&slot), SK_NO_WAITER);
 	/* A ready slot stays ready: the event belongs to whoever waits next. */
-	sk_slot_forget(&slot, &by_task);
-	sk_slot_forget(&slot, &foreign);
+	sk_slot_forget(&slot, task);
+	sk_slot_forget(&slot, NULL);
 	T_ASSERT(sk_slot_is_ready(&slot));
 	sk_task_release(task);
 	end_sched(sched, 0);
@@ -437,7 +437,7 @@ T_TEST(waiter, stress_forgetting_and_firing_end_each_waiter_once)
 		sk_slot_reset(&shared.slot);
 		sk_store(&shared.begun, i, SK_RELEASE);
 		if (sk_slot_wait(&shared.slot, &cx) == SKUA_PENDING)
-			sk_slot_forget(&shared.slot, &cx);
+			sk_slot_forget(&shared.slot, cx.task);
 		await_count(&shared.ended, i);
 		T_ASSERT(sk_slot_is_ready(&shared.slot));
 		T_EQ(count_of(&counting.references), 1);

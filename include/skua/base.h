@@ -31,11 +31,13 @@
 #if defined(__GNUC__)
 #define SKUA_API __attribute__((visibility("default")))
 #define SKUA_MUST_USE __attribute__((warn_unused_result))
+#define SKUA_MAY_ALIAS __attribute__((may_alias))
 #define SKUA_NORETURN __attribute__((noreturn))
 #define SKUA_FALLTHROUGH __attribute__((fallthrough))
 #else
 #define SKUA_API
 #define SKUA_MUST_USE
+#define SKUA_MAY_ALIAS
 #define SKUA_NORETURN
 #define SKUA_FALLTHROUGH ((void)0)
 #endif

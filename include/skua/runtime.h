@@ -105,8 +105,9 @@ SKUA_API int skua_runtime_free(skua_runtime *runtime);
 /*
  * Runs a future to its end and returns its result. The future stays where it is, and is polled on
  * a worker while the calling thread waits. Returns the result; -EDEADLK from a worker, -ENOMEM,
- * -ESHUTDOWN, -EINVAL if an argument is NULL, in which cases it was never polled. Any thread but a
- * worker; blocks.
+ * -ESHUTDOWN, -EINVAL if an argument is NULL, in which cases it was never polled. -ECANCELED, too,
+ * if the runtime is freed meanwhile and the future does not end in the grace period: it has been
+ * dropped then. Any thread but a worker; blocks.
  */
 SKUA_API SKUA_MUST_USE skua_poll skua_block_on(skua_runtime *runtime, skua_future *future);
 

@@ -80,7 +80,8 @@ SKUA_API SKUA_MUST_USE skua_poll skua_yield(skua_cx *cx);
  *
  * Returns 0; -ENOMEM, -ESHUTDOWN, -EINVAL (runtime or function is NULL), -EAGAIN (no thread could
  * be started, and none exists). Beyond `max_blocking` threads jobs wait in order. Any thread;
- * never blocks.
+ * never blocks. The function runs with signals blocked, but for those of faults: a process that it
+ * starts inherits that mask.
  */
 SKUA_API SKUA_MUST_USE int skua_spawn_blocking(skua_runtime *runtime,
 					       int64_t (*function)(void *argument),

@@ -30,7 +30,7 @@ extern "C" {
 /* ---- Addresses ---- */
 
 /* An IPv4 or IPv6 address with a port: a sockaddr, with its length. The fields are private. */
-typedef struct skua_addr {
+typedef struct SKUA_MAY_ALIAS skua_addr {
 	uint32_t length;
 	uint32_t reserved;
 	uint64_t storage[16];

@@ -20,7 +20,7 @@ extern "C" {
  * await it may be used again. The fields are private. A task's timers are disarmed when the task
  * ends; memory that goes earlier than its task needs skua_timer_cancel first.
  */
-typedef struct skua_timer {
+typedef struct SKUA_MAY_ALIAS skua_timer {
 	uint64_t opaque[10];
 } skua_timer;
 

@@ -1,0 +1,52 @@
+/*
+ * obligation.h - what a task has begun and not ended: an armed timer, an operation that has
+ * answered PENDING. Each hangs in its task's list; what is left there when the task ends is taken
+ * back, so that a future may forget an await without harm.
+ *
+ * The list belongs to the task: only its runner touches it, in a poll or at its end. An obligation
+ * is a member of the thing itself, so nothing is allocated.
+ */
+#ifndef SKUA_SCHED_OBLIGATION_H
+#define SKUA_SCHED_OBLIGATION_H
+
+#include <stddef.h>
+
+#include "skua/future.h"
+
+struct sk_obligation {
+	struct sk_obligation **place; /* what points to this one; NULL: it is in no list */
+	struct sk_obligation *next;
+	/* Called at the end of the task, when this is out of the list already. */
+	void (*take_back)(struct sk_obligation *self, skua_task *task);
+};
+
+static inline void sk_obligation_add(struct sk_obligation **list, struct sk_obligation *self)
+{
+	self->next = *list;
+	self->place = list;
+	if (self->next != NULL)
+		self->next->place = &self->next;
+	*list = self;
+}
+
+static inline void sk_obligation_remove(struct sk_obligation *self)
+{
+	if (self->place == NULL)
+		return;
+	*self->place = self->next;
+	if (self->next != NULL)
+		self->next->place = self->place;
+	self->place = NULL;
+}
+
+static inline void sk_obligations_take_back(struct sk_obligation **list, skua_task *task)
+{
+	while (*list != NULL) {
+		struct sk_obligation *first = *list;
+
+		sk_obligation_remove(first);
+		first->take_back(first, task);
+	}
+}
+
+#endif /* SKUA_SCHED_OBLIGATION_H */
