@@ -149,7 +149,7 @@ class Processes:
     """Those that run now, each a group of its own, so that none is left behind."""
 
     def __init__(self) -> None:
-        self.lock = threading.Lock()
+        self.lock = threading.RLock()  # a signal may come while it is held
         self.running: set[int] = set()
         self.stopping = False
 
@@ -442,8 +442,13 @@ def main() -> int:
         return 1
 
     folder = Path(tempfile.mkdtemp(prefix="skua-mutants-"))
-    # So that being ended from outside leaves nothing behind either.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+
+    def interrupted(number: int, _frame) -> None:
+        processes.stop()
+        sys.exit(128 + number)
+
+    signal.signal(signal.SIGINT, interrupted)
+    signal.signal(signal.SIGTERM, interrupted)
     try:
         return run_all(mutants, max(arguments.jobs, 1), folder)
     except Problem as problem:
