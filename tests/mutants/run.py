@@ -24,7 +24,7 @@ import threading
 import time
 import tomllib
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -92,6 +92,7 @@ class Mutant:
     index: int
     killers: tuple[Killer, ...]
     survives: str
+    more: bool = False  # it has killers that are left out today
 
     def apply(self, text: str) -> str:
         """The file's text with this mutant in it."""
@@ -360,6 +361,8 @@ class Session:
             elif killer:
                 self.killed += 1
                 text = f"killed by {killer} in {seconds:.1f} s"
+            elif mutant.more:
+                text = "survived; left to the unit tests"
             else:
                 self.survived += 1
                 text = f"SURVIVED ({mutant.file}:{line})"
@@ -375,7 +378,7 @@ def select(mutants: list[Mutant], filters: list[str], quick: bool) -> list[Mutan
             models = tuple(killer for killer in mutant.killers if killer.kind == "model")
             if not models:
                 continue
-            mutant = Mutant(**{**vars(mutant), "killers": models})
+            mutant = replace(mutant, killers=models, more=models != mutant.killers)
         chosen.append(mutant)
     # One file after another: so an object file is compiled again only once for each mutant.
     return sorted(chosen, key=lambda mutant: mutant.file)
