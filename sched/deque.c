@@ -107,8 +107,9 @@ skua_task *sk_deque_steal(struct sk_deque *victim, struct sk_deque *thief, unsig
 
 	*count = 0;
 	for (int attempt = 0; attempt < 2; attempt++) {
-		/* Acquire: bottom is read after top, so a large difference is not made up. */
-		uint64_t top = sk_load(&victim->top, SK_ACQUIRE);
+		/* No order needed: with an old top the exchange fails, and a bottom that is older
+		 * than top looks like an empty queue. */
+		uint64_t top = sk_load(&victim->top, SK_RELAXED);
 		/* Acquire: pairs with the release of bottom in sk_deque_push (invariant 1). */
 		uint64_t bottom = sk_load(&victim->bottom, SK_ACQUIRE);
 		/* Acquire: pairs with the release of ring in grow (invariant 3). */

@@ -19,6 +19,13 @@
  * Whoever counted itself in on behalf of a sleeper and then found none takes the count back and
  * looks at the sleepers again: another publisher may have been put off by that very count.
  *
+ * The fences carry the protocol, and whoever stops searching passes one as well (sk_idle_sleep,
+ * pass_on in worker.c). So some orders below are stronger than needed, each by itself: of setting
+ * the bit, of counting a searcher in and out, of the looks of sk_idle_claim_worker,
+ * sk_idle_could_wake and at the bits one by one. A load would do in place of the exchange in
+ * sk_idle_claim, at the price of waking more than one. Not so the count that is taken back and the
+ * look after it: there is no fence between them.
+ *
  * Throttling of searchers is Go's (runtime/proc.go, "Worker thread parking/unparking") and Tokio's
  * (worker.rs, idle.rs); the bitmap, from which a sleeper is claimed without a lock, is nexosim's.
  */

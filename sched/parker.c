@@ -21,8 +21,8 @@ bool sk_park(sk_parker *parker, uint64_t deadline)
 {
 	uint32_t state = EMPTY;
 
-	/* Acquire on failure: pairs with the exchange in sk_unpark. */
-	if (!sk_cas(&parker->state, &state, PARKED, SK_ACQUIRE, SK_ACQUIRE)) {
+	if (!sk_cas(&parker->state, &state, PARKED, SK_RELAXED, SK_RELAXED)) {
+		/* Acquire: pairs with the exchange in sk_unpark. */
 		sk_exchange(&parker->state, EMPTY, SK_ACQUIRE);
 		return true;
 	}

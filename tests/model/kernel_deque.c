@@ -119,3 +119,34 @@ MC_SCENARIO(deque, grow_against_a_batch_steal)
 	add_stolen();
 	finish(4);
 }
+
+static void second_thief(void *argument)
+{
+	unsigned count;
+	skua_task *task = sk_deque_steal(&thief_deque[0], &thief_deque[1], &count);
+
+	(void)argument;
+	if (task != NULL)
+		stolen[1][(uintptr_t)task / 8 - 1]++;
+}
+
+/* What a thief has taken is stolen from it. */
+MC_SCENARIO(deque, steal_from_a_thief)
+{
+	int threads[2];
+
+	start(4, 0);
+	for (unsigned i = 0; i < 3; i++)
+		mc_assert(sk_deque_push(&deque, item(i)));
+	/* So that there is something old in the slots of the first thief. */
+	for (unsigned i = 3; i < 5; i++) {
+		mc_assert(sk_deque_push(&thief_deque[0], item(i)));
+		take(sk_deque_pop(&thief_deque[0]));
+	}
+	threads[0] = mc_thread(thief, NULL);
+	threads[1] = mc_thread(second_thief, NULL);
+	mc_join(threads[0]);
+	mc_join(threads[1]);
+	add_stolen();
+	finish(5);
+}
