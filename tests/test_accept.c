@@ -11,6 +11,8 @@ static atomic_int failure;       /* what accept4 fails with, or 0 */
 static atomic_int failures_left; /* how often; negative: always */
 static atomic_int calls;
 
+/* The C library's own declaration names its parameters otherwise, and fills the length in.
+ * NOLINTNEXTLINE(readability-inconsistent-declaration-parameter-name,readability-non-const-parameter) */
 int accept4(int fd, __SOCKADDR_ARG address, socklen_t *restrict length, int flags)
 {
 	int error = failure;

@@ -25,12 +25,15 @@ static void stop_here(void)
 	WAIT_UNTIL(io.go_on == 1);
 }
 
+/* The C library names the parameters otherwise.
+ * NOLINTNEXTLINE(readability-inconsistent-declaration-parameter-name) */
 ssize_t recv(int fd, void *data, size_t size, int flags)
 {
 	stop_here();
 	return recvfrom(fd, data, size, flags, NULL, NULL);
 }
 
+/* NOLINTNEXTLINE(readability-inconsistent-declaration-parameter-name): as above */
 ssize_t send(int fd, const void *data, size_t size, int flags)
 {
 	atomic_fetch_add(&io.sends, 1);

@@ -369,7 +369,9 @@ T_TEST(shutdown, stress_jobs_spawn_until_the_end)
 
 		accepted = counted = 0;
 		for (int i = 0; i < 2; i++)
-			T_EQ(skua_spawn_blocking(rt, spawn_until_the_end, &rt, sizeof rt, NULL), 0);
+			T_EQ(skua_spawn_blocking(rt, spawn_until_the_end, &rt, sizeof(void *),
+						 NULL),
+			     0);
 		random = random * 1664525u + 1013904223u;
 		delay.tv_nsec = random % 1000000;
 		nanosleep(&delay, NULL);
