@@ -167,8 +167,9 @@ def measure_with_wrk(program, port, connections):
     status, output = run_client(command + [f"http://127.0.0.1:{port}/"])
     counts = re.search(r"(\d+) requests in", output)
     rate = re.search(r"Requests/sec:\s+([\d.]+)", output)
-    median = re.search(r"50%\s+(\S+)", output)
-    tail = re.search(r"99%\s+(\S+)", output)
+    # At the start of a line: a share such as "69.99%" stands elsewhere.
+    median = re.search(r"^\s+50%\s+(\S+)", output, re.MULTILINE)
+    tail = re.search(r"^\s+99%\s+(\S+)", output, re.MULTILINE)
     if status != 0 or not (counts and rate and median and tail):
         return None, 1
     errors = 0
