@@ -344,7 +344,8 @@ class Session:
         try:
             path.write_text(mutant.apply(original), encoding="utf-8")
             killer = self.try_killers(tree, mutant)
-            self.report(mutant, killer, time.monotonic() - started, mutant.line(original))
+            if not processes.stopping:
+                self.report(mutant, killer, time.monotonic() - started, mutant.line(original))
         except Problem as problem:
             self.problem(f"{mutant.id}: {problem}")
         finally:
