@@ -87,13 +87,16 @@ static struct slot *map_find(struct waker_map *map, uint64_t id)
 static uint64_t map_add(struct waker_map *map)
 {
 	struct slot *slot;
+	uint64_t id = 0;
 
 	pthread_mutex_lock(&map->lock);
 	slot = map_find(map, 0);
-	if (slot != NULL)
-		*slot = (struct slot){.id = ++map->last_id};
+	if (slot != NULL) {
+		id = ++map->last_id;
+		*slot = (struct slot){.id = id};
+	}
 	pthread_mutex_unlock(&map->lock);
-	return slot != NULL ? map->last_id : 0;
+	return id;
 }
 
 /*
