@@ -45,7 +45,7 @@ struct mc_scenario {
 	const char *kernel; /* what is checked */
 	const char *name;
 	void (*run)(void); /* thread 0 */
-	/* Bounds for one execution; 0: as given on the command line. */
+	/* Bounds for one execution; 0: as given on the command line; -1: none of these. */
 	int preemptions, stale, spurious;
 	/* A timed wait may run out although the thread could have been woken. */
 	bool allow_timeouts;
