@@ -118,7 +118,7 @@ static struct options {
 	int preemptions, stale, spurious, pct;
 	uint64_t random, limit, seed;
 	const char *filter, *pattern, *replay;
-	bool list, trace, tap, report_must_fail;
+	bool list, list_must_fail, trace, tap, report_must_fail;
 } options = {.preemptions = 2, .stale = 2, .spurious = 1, .seed = 1};
 
 /* Everything of the explorer's is here, outside of the program's data, which is put back to what it
@@ -1463,27 +1463,29 @@ static const char *mode_name(void)
 
 /* What is wrong with a run, or NULL. That something was not found in a part of all executions is not
  * a fault. With which words something fails depends on which order of the threads came first. */
-static const char *judge(const struct mc_scenario *scenario, bool complete)
+static const char *judge(const struct mc_scenario *scenario, bool complete, bool *fails)
 {
 	static char text[sizeof x->failure + 64];
+	const char *found = x->failed ? x->failure : check_outcomes(complete);
 
-	if (x->failed && !scenario->must_fail)
-		return x->failure;
-	if (x->failed && x->mode == SEARCH && scenario->expect != NULL &&
-	    strstr(x->failure, scenario->expect) == NULL) {
+	*fails = found != NULL;
+	if (!scenario->must_fail)
+		return found;
+	if (found == NULL)
+		return complete ? "does not fail" : NULL;
+	if (x->mode == SEARCH && scenario->expect != NULL &&
+	    strstr(found, scenario->expect) == NULL) {
 		snprintf(text, sizeof text, "fails, but not with '%s': %s", scenario->expect,
-			 x->failure);
+			 found);
 		return text;
 	}
-	if (!x->failed && scenario->must_fail)
-		return complete ? "does not fail" : NULL;
-	return x->failed ? NULL : check_outcomes(complete);
+	return NULL;
 }
 
 static void run_scenario(struct mc_scenario *scenario, struct total *total)
 {
 	double begin = seconds();
-	bool complete;
+	bool complete, fails;
 	const char *wrong, *mode;
 
 	memset(x->seen, 0, sizeof x->seen);
@@ -1498,7 +1500,7 @@ static void run_scenario(struct mc_scenario *scenario, struct total *total)
 	x->spurious_bound = bound(scenario->spurious, options.spurious);
 	x->random = options.seed * UINT64_C(0x9E3779B97F4A7C15) | 1;
 	complete = run_executions();
-	wrong = judge(scenario, complete);
+	wrong = judge(scenario, complete, &fails);
 	mode = mode_name();
 	total->scenarios++;
 	total->executions += x->executions;
@@ -1510,7 +1512,7 @@ static void run_scenario(struct mc_scenario *scenario, struct total *total)
 	printf("%s%-12s %-44s %-9s %10lu %s %6.2fs\n", margin(), scenario->kernel, scenario->name,
 	       mode, (unsigned long)x->executions,
 	       wrong != NULL ? "WRONG"
-	       : x->failed   ? "fails as it must"
+	       : fails       ? "fails as it must"
 	       : complete    ? "complete"
 			     : "not complete",
 	       seconds() - begin);
@@ -1567,7 +1569,8 @@ static const char help[] =
 	"  --trace          print the steps of a failing execution\n"
 	"  --replay TOKEN   run one execution, as printed by a failure\n"
 	"  --tap            report in the Test Anything Protocol\n"
-	"  --list           list the scenarios\n";
+	"  --list           list the scenarios\n"
+	"  --list-must-fail list those that must fail\n";
 
 static uint64_t number(const char *option, const char *text)
 {
@@ -1591,6 +1594,8 @@ static void read_options(char **argv)
 			exit(0);
 		} else if (strcmp(option, "--list") == 0) {
 			options.list = true;
+		} else if (strcmp(option, "--list-must-fail") == 0) {
+			options.list = options.list_must_fail = true;
 		} else if (strcmp(option, "--tap") == 0) {
 			options.tap = true;
 		} else if (strcmp(option, "--trace") == 0) {
@@ -1663,7 +1668,8 @@ int main(int argc, char **argv)
 		if (!selected(s))
 			continue;
 		if (options.list) {
-			printf("%s/%s\n", s->kernel, s->name);
+			if (s->must_fail || !options.list_must_fail)
+				printf("%s/%s\n", s->kernel, s->name);
 			continue;
 		}
 		if (first_of_kernel(s))

@@ -190,7 +190,7 @@ WRC(wrc_relaxed, RELAXED, RELAXED, RELAXED, 0, 1, 2, 3, 4, 5, 6, 7)
 /* What a thread has read is older than what it releases: not 6, even if it read relaxed. */
 WRC(wrc_release_acquire, RELAXED, RELEASE, ACQUIRE, 0, 1, 2, 3, 4, 5, 7)
 
-/* The last one does not acquire. */
+/* But the last one has to acquire. */
 WRC(wrc_without_acquire, ACQUIRE, RELEASE, RELAXED, 0, 1, 2, 3, 4, 5, 6, 7)
 
 #define ISA2(name, load_y, store_z, ...)                                                           \
@@ -201,10 +201,10 @@ WRC(wrc_without_acquire, ACQUIRE, RELEASE, RELAXED, 0, 1, 2, 3, 4, 5, 6, 7)
 /* Happens-before is transitive. */
 ISA2(isa2_release_acquire, ACQUIRE, RELEASE, 0, 1, 2, 3, 4, 5, 7)
 
-/* A relaxed link in the middle passes nothing on, neither the load */
+/* A relaxed load in the middle passes nothing on. */
 ISA2(isa2_relaxed_load, RELAXED, RELEASE, 0, 1, 2, 3, 4, 5, 6, 7)
 
-/* nor the store. */
+/* Nor does a relaxed store. */
 ISA2(isa2_relaxed_store, ACQUIRE, RELAXED, 0, 1, 2, 3, 4, 5, 6, 7)
 
 #define RWC(name, between, ...)                                                                    \
@@ -226,17 +226,17 @@ LITMUS3(z6_u, W(x, 1, SEQ_CST); W(y, 1, RELEASE), r[0] = ADD(y, 1, SEQ_CST);
 
 /* ---- Read-modify-writes ---- */
 
-/* Nothing comes between the read and the write. */
+/* Nothing comes between the read and the write of an addition. */
 LITMUS2(rmw_adds, ADD(x, 1, RELAXED), ADD(x, 1, RELAXED), LAST(x), 2)
 
-/* Exactly one finds what was there first. */
+/* Exactly one exchange finds what was there first. */
 LITMUS2(rmw_exchanges, r[0] = sk_exchange(&x, 1, SK_RELAXED), r[1] = sk_exchange(&x, 1, SK_RELAXED),
 	2 * r[0] + r[1], 1, 2)
 
 #define CAS(variable, expected, desired, success, failure)                                         \
 	sk_cas(&(variable), &(int){expected}, desired, SK_##success, SK_##failure)
 
-/* Exactly one wins. */
+/* Exactly one compare-and-exchange wins. */
 LITMUS2(cas_one_wins, r[0] = CAS(x, 0, 1, RELAXED, RELAXED), r[1] = CAS(x, 0, 2, RELAXED, RELAXED),
 	2 * r[0] + r[1], 1, 2)
 
@@ -256,7 +256,9 @@ LITMUS2(cas_fails_on_an_old_store, W(x, 1, RELAXED); W(y, 1, RELAXED), int found
 LITMUS2(cas_succeeds_on_the_newest, W(x, 1, RELAXED); W(y, 1, RELEASE), r[0] = R(y, ACQUIRE);
 	r[1] = CAS(x, 0, 2, RELAXED, RELAXED), 2 * r[0] + r[1], 0, 1, 2)
 
-/* A weak one that fails for no reason is a load, too: of the first 0, before y, or of the second. */
-LITMUS2(cas_weak_fails_on_an_old_store, W(y, 1, RELAXED);
-	W(x, 0, RELEASE), r[0] = sk_cas_weak(&x, &(int){0}, 1, SK_ACQUIRE, SK_ACQUIRE);
-	r[1] = R(y, RELAXED), 2 * r[0] + r[1], 0, 1, 2, 3)
+/* A weak one that fails for no reason is a load, too: 4 is that it reads the first 0, although the
+ * second one was there. */
+LITMUS2(cas_weak_fails_on_an_old_store, W(y, 1, RELAXED); W(x, 0, RELEASE);
+	W(z, 1, RELAXED), r[0] = R(z, RELAXED);
+	r[1] = sk_cas_weak(&x, &(int){0}, 1, SK_ACQUIRE, SK_ACQUIRE);
+	r[2] = R(y, RELAXED), 4 * r[0] + 2 * r[1] + r[2], 0, 1, 2, 3, 4, 5, 7)

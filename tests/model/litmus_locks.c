@@ -65,7 +65,7 @@ PETERSON(peterson_2, y, x, 2, SEQ_CST, SEQ_CST)
 PETERSON(peterson_release_1, x, y, 1, RELEASE, ACQUIRE)
 PETERSON(peterson_release_2, y, x, 2, RELEASE, ACQUIRE)
 
-/* Correct with seq_cst accesses. */
+/* Peterson's lock is correct with seq_cst accesses. */
 HOLDS(peterson_seq_cst)
 {
 	count_twice(peterson_1, peterson_2);
@@ -92,7 +92,7 @@ SPIN(spin, ACQUIRE, RELEASE)
 SPIN(spin_relaxed_lock, RELAXED, RELEASE)
 SPIN(spin_relaxed_unlock, ACQUIRE, RELAXED)
 
-/* Exchange with acquire, store with release. */
+/* A spin lock: exchange with acquire, store with release. */
 HOLDS(spin_lock)
 {
 	count_twice(spin, spin);
@@ -275,42 +275,71 @@ MUST_FAIL(condition_one_signal_for_two, "no thread can go on")
 	RUN(wait_while, wait_while, set_and_signal);
 }
 
-static int woken;
+static int waiting, woken;
 
-THREAD(wait_once_1)
+#define WAIT_FOR_ONE(name, number)                                                                 \
+	THREAD(name)                                                                               \
+	{                                                                                          \
+		sk_mutex_lock(&first);                                                             \
+		waiting++;                                                                         \
+		sk_cond_wait(&cond, &first);                                                       \
+		if (woken == 0)                                                                    \
+			woken = number;                                                            \
+		sk_cond_signal(&cond);                                                             \
+		sk_mutex_unlock(&first);                                                           \
+	}
+
+WAIT_FOR_ONE(wait_for_one_1, 1)
+WAIT_FOR_ONE(wait_for_one_2, 2)
+
+THREAD(signal_when_both_wait)
 {
-	sk_mutex_lock(&first);
-	sk_cond_wait(&cond, &first);
-	woken = woken == 0 ? 1 : woken;
+	bool both = false;
+
+	while (!both) {
+		sk_mutex_lock(&first);
+		both = waiting == 2;
+		sk_mutex_unlock(&first);
+		if (!both)
+			sk_thread_yield();
+	}
 	sk_cond_signal(&cond);
-	sk_mutex_unlock(&first);
 }
 
-THREAD(wait_once_2)
+/* Which of two waiters a signal wakes is not said: each is tried. */
+MC_SCENARIO_WITH(litmus, condition_wakes_any, .preemptions = 2, .spurious = -1,
+		 .outcomes = OUTCOMES(1, 2))
 {
-	sk_mutex_lock(&first);
-	sk_cond_wait(&cond, &first);
-	woken = woken == 0 ? 2 : woken;
-	sk_cond_signal(&cond);
-	sk_mutex_unlock(&first);
-}
-
-/* Which of two waiters a signal wakes is not said: each must be tried. */
-MC_SCENARIO_WITH(litmus, condition_wakes_any, .preemptions = 2, .outcomes = OUTCOMES(1, 2))
-{
-	int one = mc_thread(wait_once_1, NULL), two = mc_thread(wait_once_2, NULL);
-
-	/* Until both sleep: a spurious wakeup is passed on, too. */
-	for (int i = 0; i < 3; i++)
-		sk_thread_yield();
-	sk_mutex_lock(&first);
-	sk_cond_broadcast(&cond);
-	sk_mutex_unlock(&first);
-	sk_thread_yield();
-	sk_cond_broadcast(&cond);
-	sk_thread_yield();
-	sk_cond_broadcast(&cond);
-	mc_join(one);
-	mc_join(two);
+	RUN(wait_for_one_1, wait_for_one_2, signal_when_both_wait);
 	mc_outcome(woken);
+}
+
+static int state;
+
+THREAD(wait_for_state)
+{
+	sk_mutex_lock(&first);
+	r[0] = state;
+	if (state < 2)
+		sk_cond_wait(&cond, &first);
+	r[1] = state;
+	sk_mutex_unlock(&first);
+}
+
+THREAD(set_state_twice)
+{
+	sk_mutex_lock(&first);
+	state = 1;
+	sk_mutex_unlock(&first);
+	sk_mutex_lock(&first);
+	state = 2;
+	sk_mutex_unlock(&first);
+	sk_cond_signal(&cond);
+}
+
+/* A wait may end for no reason at any time (outcome: the state before and after, in base 3). */
+MC_SCENARIO_WITH(litmus, condition_ends_at_any_time, FREELY, .outcomes = OUTCOMES(0, 1, 2, 4, 5, 8))
+{
+	RUN(wait_for_state, set_state_twice);
+	mc_outcome(3 * r[0] + r[1]);
 }

@@ -70,13 +70,13 @@ MUST_FAIL(race_init_load, "race: an atomic access")
 	RUN(init_atomic, load_atomic);
 }
 
-/* sk_init after an atomic store, */
+/* sk_init after an atomic store. */
 MUST_FAIL(race_store_init, "after an atomic access")
 {
 	RUN(store_atomic, init_atomic);
 }
 
-/* and after an atomic load. */
+/* sk_init after an atomic load. */
 MUST_FAIL(race_load_init, "after an atomic access")
 {
 	RUN(load_atomic, init_atomic);
@@ -139,13 +139,13 @@ MUST_FAIL(canary_a_race_is_found, "race: a plain read")
 	RUN(write_and_store_relaxed, acquire_and_read);
 }
 
-/* What comes after a release store is not part of it, */
+/* What comes after a release store is not part of it. */
 MUST_FAIL(race_after_release, "race: a plain")
 {
 	RUN(release_and_write, acquire_and_read);
 }
 
-/* nor what comes after a release fence. */
+/* What comes after a release fence is not part of it. */
 MUST_FAIL(race_after_fence, "race: a plain")
 {
 	RUN(fence_and_write, acquire_and_read);
@@ -155,6 +155,28 @@ MUST_FAIL(race_after_fence, "race: a plain")
 MUST_FAIL(race_with_fences_only, "race: a plain")
 {
 	RUN(write_and_fence, fence_and_read);
+}
+
+THREAD(write_fence_look_store)
+{
+	plain = 1;
+	FENCE(SEQ_CST);
+	if (R(z, RELAXED) == 0)
+		W(x, 1, RELAXED);
+}
+
+THREAD(store_fence_look_read)
+{
+	W(z, 1, RELAXED);
+	FENCE(SEQ_CST);
+	if (R(x, RELAXED) == 1)
+		r[0] = plain;
+}
+
+/* Nor if their order is known: here the first one was before the second. */
+MUST_FAIL(race_with_ordered_fences, "race: a plain")
+{
+	RUN(write_fence_look_store, store_fence_look_read);
 }
 
 /* A thread sees what was before its start, and a join sees what it did. */
@@ -296,7 +318,7 @@ MUST_FAIL(use_after_free_atomic, "use of freed memory")
 	RUN(look);
 }
 
-/* A plain one. */
+/* A plain use after the free. */
 MUST_FAIL(use_after_free, "use of freed memory")
 {
 	start_block();
@@ -319,7 +341,7 @@ MUST_FAIL(double_free, "second free")
 	RUN(free_block);
 }
 
-/* No free at all. */
+/* No free at all: a leak. */
 MUST_FAIL(leak, "1 blocks of memory are left")
 {
 	start_block();
@@ -349,27 +371,52 @@ MUST_FAIL(mutex_freed_in_use, "atomic access of thread")
 	RUN(lock_block, free_block);
 }
 
+THREAD(lock_block_only)
+{
+	sk_mutex_lock((sk_mutex *)(void *)block);
+}
+
+/* And must be there. */
+MUST_FAIL(mutex_used_after_free, "use of freed memory")
+{
+	block = sk_calloc(1, sizeof(sk_mutex));
+	RUN(free_block);
+	RUN(lock_block_only);
+}
+
+/* So must the word that a futex waits for. */
+MUST_FAIL(futex_used_after_free, "use of freed memory")
+{
+	sk_futex *own = sk_calloc(1, sizeof *own);
+
+	sk_free(own);
+	sk_futex_wait(own, 0, SK_FOREVER);
+}
+
 /* ---- The frames of functions: their memory is used again ---- */
 
-__attribute__((noinline)) static int store_and_load(atomic_number *number, int value)
+__attribute__((noinline)) static int load_and_store(atomic_number *number, int value)
 {
+	int found;
+
 	sk_init(number, value);
+	found = sk_load(number, SK_RELAXED);
 	sk_store(number, value + 1, SK_RELAXED);
-	return sk_load(number, SK_RELAXED);
+	return found;
 }
 
 __attribute__((noinline)) static int in_a_frame(int value)
 {
 	atomic_number number;
 
-	return store_and_load(&number, value);
+	return load_and_store(&number, value);
 }
 
 /* An atomic in a frame has no history from the frame before. */
 HOLDS(frames)
 {
-	mc_assert(in_a_frame(1) == 2);
-	mc_assert(in_a_frame(10) == 11);
+	mc_assert(in_a_frame(1) == 1);
+	mc_assert(in_a_frame(10) == 10);
 }
 
 /* ---- The explorer's own checks ---- */
@@ -391,6 +438,20 @@ MC_SCENARIO_WITH(litmus, choices, FREELY, .outcomes = OUTCOMES(0, 1, 2, 10, 11, 
 	int tens = 10 * (int)mc_choose(2);
 
 	mc_outcome(tens + (int)mc_choose(3));
+}
+
+/* An outcome that is listed has to be seen. */
+MC_SCENARIO_WITH(litmus, outcome_missing, .outcomes = OUTCOMES(0, 1, 2), .must_fail = true,
+		 .expect = "the outcome 2 is allowed and was never seen")
+{
+	mc_outcome((int)mc_choose(2));
+}
+
+/* And no other one. */
+MC_SCENARIO_WITH(litmus, outcome_forbidden, .outcomes = OUTCOMES(0, 1), .must_fail = true,
+		 .expect = "the outcome 2 is forbidden and was seen")
+{
+	mc_outcome((int)mc_choose(3));
 }
 
 /* What differs from one execution to the next, by something that the explorer does not put back. */

@@ -14,10 +14,10 @@ MP(mp_relaxed, W(y, 1, RELAXED), r[0] = R(y, RELAXED), 0, 1, 2, 3)
 /* A store that releases, read by a load that acquires, synchronizes. */
 MP(mp_release_acquire, W(y, 1, RELEASE), r[0] = R(y, ACQUIRE), 0, 1, 3)
 
-/* It takes both: not release alone, */
+/* Release alone does not. */
 MP(mp_release_relaxed, W(y, 1, RELEASE), r[0] = R(y, RELAXED), 0, 1, 2, 3)
 
-/* nor acquire alone. */
+/* Nor does acquire alone. */
 MP(mp_relaxed_acquire, W(y, 1, RELAXED), r[0] = R(y, ACQUIRE), 0, 1, 2, 3)
 
 /* Seq_cst is both. */
@@ -54,7 +54,7 @@ LITMUS2(mp_fence_before_the_flag, W(x, 1, RELAXED); W(y, 1, RELEASE), FENCE(ACQU
 /* A read-modify-write releases as a store and acquires as a load. */
 MP(mp_rmw, ADD(y, 1, RELEASE), r[0] = ADD(y, 0, ACQUIRE), 0, 1, 3)
 
-/* And if relaxed, it does not. */
+/* A relaxed one does not acquire. */
 MP(mp_rmw_relaxed, ADD(y, 1, RELEASE), r[0] = ADD(y, 0, RELAXED), 0, 1, 2, 3)
 
 /* Three threads: y = 1 is the release; the second thread adds 2, or stores 2. Outcome: 2 y + x. */
@@ -65,7 +65,7 @@ MP(mp_rmw_relaxed, ADD(y, 1, RELEASE), r[0] = ADD(y, 0, RELAXED), 0, 1, 2, 3)
 /* A relaxed read-modify-write goes on with the release sequence: y = 3 implies x. */
 SEQUENCE(release_sequence_by_rmw, ADD(y, 2, RELAXED), 0, 1, 3, 4, 5, 7)
 
-/* So do two of them (the first alone: 4; both: 6; after the release: 5 and 7). */
+/* So do two of them: an odd y implies x. */
 LITMUS3(release_sequence_by_two_rmws, W(x, 1, RELAXED); ADD(y, 1, RELEASE), ADD(y, 2, RELAXED);
 	ADD(y, 2, RELAXED), r[0] = R(y, ACQUIRE);
 	r[1] = R(x, RELAXED), 2 * r[0] + r[1], 0, 1, 3, 4, 5, 7, 8, 9, 11)
@@ -90,7 +90,7 @@ LITMUS3(release_sequence_broken_then_rmw, W(x, 1, RELAXED); W(y, 1, RELEASE);
 	   bool done = sk_cas(&y, &value, 2, SK_##success, SK_##failure);                          \
 	   r[0] = found, __VA_ARGS__)
 
-/* If it succeeds the first order counts. */
+/* If a compare-and-exchange succeeds the first order counts. */
 CAS_MP(mp_cas_succeeds_acquire, 1, done, ACQUIRE, RELAXED, 0, 1, 3)
 
 /* And if that is relaxed, nothing is acquired. */
@@ -99,8 +99,8 @@ CAS_MP(mp_cas_succeeds_relaxed, 1, done, RELAXED, RELAXED, 0, 1, 2, 3)
 /* If it fails the second order counts: it reads 1 where 5 was expected. */
 CAS_MP(mp_cas_fails_acquire, 5, !done && value == 1, ACQUIRE, ACQUIRE, 0, 1, 3)
 
-/* The first one does not help. */
+/* Then the first one does not help. */
 CAS_MP(mp_cas_fails_relaxed, 5, !done && value == 1, ACQ_REL, RELAXED, 0, 1, 2, 3)
 
-/* One that releases. */
+/* A compare-and-exchange may release, too. */
 MP(mp_cas_releases, sk_cas(&y, &(int){0}, 1, SK_RELEASE, SK_RELAXED), r[0] = R(y, ACQUIRE), 0, 1, 3)

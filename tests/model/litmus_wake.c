@@ -70,6 +70,11 @@ MUST_FAIL(futex_without_loop, "not so: ")
 	RUN(futex_waits_once, futex_wakes);
 }
 
+/* Also before anything has happened. */
+LITMUS2(futex_ends_at_any_time, sk_futex_wait(&word, 0, SK_FOREVER);
+	r[0] = ADD(x, 0, RELAXED), W(x, 1, RELAXED); W(word, 1, RELEASE);
+	sk_futex_wake(&word), r[0], 0, 1)
+
 /* ---- The parker of sched/parker.c ---- */
 
 static sk_parker parker;
@@ -102,7 +107,7 @@ HOLDS(park_after_unpark)
 	sk_parker_destroy(&parker);
 }
 
-/* But only once. */
+/* But an unpark is remembered only once. */
 MUST_FAIL(park_twice, "no thread can go on")
 {
 	sk_parker_init(&parker);
