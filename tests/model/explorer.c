@@ -40,9 +40,10 @@ struct store {
 struct location {
 	uintptr_t address;
 	unsigned size;
-	bool stale;     /* written by a plain access: the history begins anew */
-	uint32_t first; /* number of the oldest store that is remembered */
-	uint32_t count; /* number of stores so far */
+	bool stale;                /* written by a plain access: the history begins anew */
+	uint32_t first;            /* number of the oldest store that is remembered */
+	uint32_t count;            /* number of stores so far */
+	uint32_t used[MC_THREADS]; /* when each thread last accessed it */
 	struct store stores[HISTORY];
 };
 
@@ -645,6 +646,16 @@ void mc_free(void *pointer, const void *where)
 		mc_fail("%#lx is freed and was never allocated", (unsigned long)address);
 	if (block->freed)
 		mc_fail("second free of %#lx at %p", (unsigned long)address, where);
+	for (unsigned i = 0; i < x->location_count; i++) {
+		const struct location *location = &x->locations[i];
+
+		if (location->address - address >= block->size)
+			continue;
+		for (int t = 0; t < x->thread_count; t++)
+			if (location->used[t] > self()->knows.clock[t])
+				mc_fail("race: %#lx is freed at %p after an atomic access of thread %d",
+					(unsigned long)location->address, where, t);
+	}
 	/* Freeing is a write of all of it: who uses it at the same time has a race. What nobody has
 	 * touched cannot have one. */
 	for (uintptr_t a = address; a < address + block->size; a++) {
@@ -758,6 +769,7 @@ static void see(struct location *location, uint32_t number)
 
 	if (*view < number)
 		*view = number;
+	location->used[x->current] = self()->knows.clock[x->current];
 }
 
 static void read_store(struct location *location, uint32_t number, int order)
