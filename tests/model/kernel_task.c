@@ -323,12 +323,13 @@ static void impatient(void *unused)
 
 MC_SCENARIO(task, a_join_that_is_given_up)
 {
-	int one;
+	int one, two;
 
 	begin(0, 0, true);
 	one = start(impatient);
-	runner(NULL);
+	two = start(runner);
 	mc_join(one);
+	mc_join(two);
 	finish();
 }
 
