@@ -109,7 +109,7 @@ void mc_fence(int order, const void *where);
 void mc_plain(uintptr_t address, size_t size, bool write, const void *where);
 
 void *mc_malloc(size_t size);
-void mc_free(void *block, const void *where);
+void mc_free(void *pointer, const void *where);
 
 /* A step of another kind: the explorer may let another thread go first. */
 void mc_step(const char *what, const void *where);
