@@ -193,7 +193,7 @@ MC_SCENARIO(task, two_runners)
 	finish();
 }
 
-MC_SCENARIO(task, the_driver_wakes)
+MC_SCENARIO_WITH(task, the_driver_wakes, .stale = 1)
 {
 	int one, two;
 
@@ -272,7 +272,7 @@ MC_SCENARIO(task, join_against_completion)
 	finish();
 }
 
-MC_SCENARIO(task, join_against_completion_after_a_wake)
+MC_SCENARIO_WITH(task, join_against_completion_after_a_wake, .stale = 1)
 {
 	int one, two;
 
@@ -323,12 +323,13 @@ static void impatient(void *unused)
 
 MC_SCENARIO(task, a_join_that_is_given_up)
 {
-	int one;
+	int one, two;
 
 	begin(0, 0, true);
 	one = start(impatient);
-	runner(NULL);
+	two = start(runner);
 	mc_join(one);
+	mc_join(two);
 	finish();
 }
 
