@@ -24,7 +24,7 @@
  * Plain accesses are checked for races with vector clocks (FastTrack: Flanagan and Freund, PLDI 2009).
  *
  * What it cannot see: loads that read from the future (load buffering), and modification orders other
- * than the order of execution (some cases of 2+2W). docs/verification.md has the list.
+ * than the order of execution (some cases of 2+2W). docs/explorer.md has the list.
  *
  * What fails an execution: an assertion; no thread can go on (a lost wakeup); a race between plain
  * accesses, or of a plain access and an atomic one; use of freed memory, a second free, memory that is
