@@ -29,6 +29,7 @@ void mc_register(struct mc_scenario *scenario)
 	*last = scenario;
 }
 
+/* The choices from the first one on; 3*4 are four times a 3. */
 static void print_token(void)
 {
 	unsigned last = mc->depth;
@@ -38,8 +39,13 @@ static void print_token(void)
 		last--;
 	printf("%s/%s@%d,%d,%d:", mc->scenario->kernel, mc->scenario->name, mc->preemption_bound,
 	       mc->stale_bound, mc->spurious_bound);
-	for (unsigned i = 0; i < last; i++)
-		printf("%s%u", i == 0 ? "" : ".", mc->choices[i].chosen);
+	for (unsigned i = 0, n; i < last; i += n) {
+		unsigned chosen = mc->choices[i].chosen;
+
+		for (n = 1; i + n < last && mc->choices[i + n].chosen == chosen; n++)
+			;
+		printf(n > 1 ? "%s%u*%u" : "%s%u", i == 0 ? "" : ".", chosen, n);
+	}
 }
 
 static bool read_token(const char *text)
@@ -48,11 +54,16 @@ static bool read_token(const char *text)
 
 	memset(mc->choices, 0, sizeof mc->choices);
 	while (*text != '\0' && n < CHOICES) {
+		unsigned chosen, times = 1;
 		char *end;
 
-		mc->choices[n++].chosen = (uint16_t)strtoul(text, &end, 10);
+		chosen = (unsigned)strtoul(text, &end, 10);
 		if (end == text)
 			return false;
+		if (*end == '*')
+			times = (unsigned)strtoul(end + 1, &end, 10);
+		while (times-- > 0 && n < CHOICES)
+			mc->choices[n++].chosen = (uint16_t)chosen;
 		text = *end == '.' ? end + 1 : end;
 	}
 	mc->known = n;

@@ -95,6 +95,19 @@ static void change_priority(void)
 			self()->priority = i;
 }
 
+/* Nobody is kept away for ever by others that wait for him and take turns: no scheduler is so unfair
+ * (after the fair scheduler of Musuvathi and Qadeer, PLDI 2008). Leaves only the starved ones, if there
+ * are any. */
+static unsigned keep_starved(int *threads, unsigned n)
+{
+	unsigned kept = 0;
+
+	for (unsigned i = 0; i < n; i++)
+		if (mc->threads[threads[i]].starved >= STARVED)
+			threads[kept++] = threads[i];
+	return kept > 0 ? kept : n;
+}
+
 /* Chooses who makes the next step, and lets him. It costs a preemption to take another thread than
  * this one if it can go on, unless it gives way. */
 static void schedule(bool gives_way)
@@ -123,6 +136,8 @@ static void schedule(bool gives_way)
 	if (++mc->steps > STEPS)
 		mc_fail("more than %d steps: a livelock?", STEPS);
 	change_priority();
+	if (!preempts)
+		n = keep_starved(threads, n);
 	/* Somebody whose time runs out at this moment may go on as well. */
 	ready = n;
 	if (mc->scenario->allow_timeouts && mc->spurious < mc->spurious_bound)
@@ -138,6 +153,7 @@ static void schedule(bool gives_way)
 		mc->spurious++;
 		time_out(&mc->threads[threads[next]]);
 	}
+	mc->threads[threads[next]].starved = 0;
 	switch_to(threads[next]);
 }
 
@@ -182,6 +198,9 @@ void mc_yield(void)
 {
 	self()->yielded = true;
 	self()->yields++;
+	for (int i = 0; i < mc->thread_count; i++)
+		if (i != mc->current && mc->threads[i].status == READY)
+			mc->threads[i].starved++;
 	self()->priority = --mc->lowest;
 	schedule(false);
 	self()->knows.clock[mc->current]++;

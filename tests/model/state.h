@@ -23,6 +23,7 @@ enum {
 	ARENA = 1 << 20,    /* bytes that one execution may allocate */
 	BLOCKS = 256,       /* of memory, in one execution */
 	STACK = 128 * 1024, /* bytes of each fiber */
+	STARVED = 12,       /* yields of others, then a thread that could go on does */
 	TRACE = 4096,       /* steps that are kept for the report */
 	OUTCOMES = 256,
 	UNBOUNDED = CHOICES,
@@ -84,7 +85,8 @@ enum status { READY, BLOCKED, FINISHED };
 struct thread {
 	enum status status;
 	bool yielded;
-	unsigned yields; /* since anything has changed */
+	unsigned yields;  /* since anything has changed */
+	unsigned starved; /* yields of others since it last went on, while it could */
 	bool timed, timed_out;
 	const void *blocked_on;
 	const char *what;
