@@ -242,27 +242,44 @@ static void print_result(unsigned i, const char *verdict)
 		       scenario->name, mode_name(), executions, verdict, result->seconds);
 }
 
-static void run_scenario(unsigned i)
+/* Whether everything was tried. */
+static bool try(struct mc_scenario *scenario, enum mode mode)
 {
-	struct result *result = &results[i];
-	struct mc_scenario *scenario = result->scenario;
-	double begin = seconds();
-	bool complete, fails;
-	const char *wrong;
-
 	memset(mc->seen, 0, sizeof mc->seen);
 	mc->scenario = scenario;
 	mc->executions = 0;
 	mc->known = mc->depth = 0;
 	mc->tracing = false;
 	mc->longest = 1;
-	mc->mode = options.pct > 0 ? PCT : options.random > 0 ? RANDOM : SEARCH;
+	mc->mode = mode;
 	mc->preemption_bound = bound(scenario->preemptions, options.preemptions);
 	mc->stale_bound = bound(scenario->stale, options.stale);
 	mc->spurious_bound = bound(scenario->spurious, options.spurious);
 	mc->priority_changes = options.pct;
 	mc->random = options.seed * UINT64_C(0x9E3779B97F4A7C15) | 1;
-	complete = run_executions();
+	return run_executions();
+}
+
+/* The canary: a race that must be found in every run, whatever else it is about. */
+static bool canary_is_found(void)
+{
+	struct mc_scenario *canary = scenarios;
+	bool fails;
+
+	while (canary != NULL && strcmp(canary->name, "canary_a_race_is_found") != 0)
+		canary = canary->next;
+	return canary != NULL && judge(canary, try(canary, SEARCH), &fails) == NULL && fails;
+}
+
+static void run_scenario(unsigned i)
+{
+	struct result *result = &results[i];
+	struct mc_scenario *scenario = result->scenario;
+	double begin = seconds();
+	enum mode mode = options.pct > 0 ? PCT : options.random > 0 ? RANDOM : SEARCH;
+	bool complete = try(scenario, mode), fails;
+	const char *wrong;
+
 	wrong = judge(scenario, complete, &fails);
 	result->executions = mc->executions;
 	result->incomplete = !complete && !mc->failed;
@@ -459,6 +476,11 @@ int main(int argc, char **argv)
 	mc_set_up();
 	if (options.replay != NULL)
 		return replay(options.replay);
+	if (!canary_is_found()) {
+		fprintf(stderr,
+			"explorer: the canary, a race, was not found: this run says nothing\n");
+		return 2;
+	}
 	dead = mc_jobs(options.jobs, result_count, run_scenario);
 	if (dead > 0) {
 		fprintf(stderr, "explorer: %u scenarios were not run: their process has died\n",
