@@ -1,0 +1,54 @@
+/*
+ * bench.h - what the workloads of skua-bench are made of, and what measures them.
+ *
+ * A workload is a function that does a known number of operations, called again and again. A sample
+ * is as many of these iterations as take --min-ms together; its value is the time of one operation.
+ * Beside the wall time stand the CPU time of the whole process and its context switches: what is
+ * fast because it burns a second core is not fast.
+ */
+#ifndef SKUA_BENCH_H
+#define SKUA_BENCH_H
+
+#include <skua.h>
+#include <stdbool.h>
+#include <stddef.h>
+
+struct bench {
+	skua_runtime *runtime;
+	unsigned workers;
+	bool quick;
+	uint64_t start; /* of the part that is timed */
+	uint64_t stop;
+};
+
+struct workload {
+	const char *name; /* family/name */
+	uint64_t operations;
+	int64_t argument; /* for functions that serve several workloads */
+	unsigned workers; /* 0: as asked for */
+	/* One iteration. The clock runs all the time, unless it is set by bench_start and bench_stop. */
+	void (*iterate)(struct bench *bench, int64_t argument);
+	/* Before the samples, and after; may be NULL. What they do is not timed. */
+	void (*begin)(struct bench *bench, int64_t argument);
+	void (*end)(struct bench *bench, int64_t argument);
+	/* Instead of `iterate`: measures something else, once, and returns it. */
+	double (*value)(struct bench *bench, int64_t argument);
+	const char *unit; /* of that value: a key of the JSON */
+};
+
+/* Inside an iteration: the clock runs from here, or until here. */
+void bench_start(struct bench *bench);
+void bench_stop(struct bench *bench);
+
+/* What one has to do with a return value that must be 0. Ends the program with a message. */
+void must(int64_t rc, const char *what);
+/* Ends the program if a workload did not compute what it should. */
+void must_be(int64_t value, int64_t expected, const char *what);
+
+double cpu_ns(void); /* of the process so far */
+
+/* The families; each ends with a workload without a name. */
+extern const struct workload engine_spawning[], engine_waking[], engine_fork_join[],
+	engine_states[];
+
+#endif /* SKUA_BENCH_H */

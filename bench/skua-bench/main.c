@@ -1,0 +1,266 @@
+/* main.c - skua-bench: runs workloads, and says how long an operation takes. See bench.h. */
+#include <errno.h>
+#include <fnmatch.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include "../../examples/common.h"
+#include "bench.h"
+
+#define WARM_UP (50 * SKUA_MSEC)
+
+enum { SAMPLES = 101 };
+
+struct sample {
+	double ns, cpu_ns, switches; /* of one operation */
+};
+
+struct result {
+	const struct workload *workload;
+	unsigned workers;
+	int count;
+	struct sample samples[SAMPLES];
+	double value;
+};
+
+static const struct workload *const families[] = {
+	engine_spawning,
+	engine_waking,
+	engine_fork_join,
+	engine_states,
+};
+
+static const char *filter, *json;
+static int64_t workers = OPTION_UNSET, samples = 5, min_ms = 50, list, quick;
+
+void must(int64_t rc, const char *what)
+{
+	if (rc < 0)
+		die(1, "%s: %s", what, error_text(rc));
+}
+
+void must_be(int64_t value, int64_t expected, const char *what)
+{
+	if (value != expected)
+		die(1, "%s is %lld and should be %lld", what, (long long)value,
+		    (long long)expected);
+}
+
+double cpu_ns(void)
+{
+	struct rusage usage;
+
+	getrusage(RUSAGE_SELF, &usage);
+	return ((double)usage.ru_utime.tv_sec + (double)usage.ru_stime.tv_sec) * 1e9 +
+	       ((double)usage.ru_utime.tv_usec + (double)usage.ru_stime.tv_usec) * 1e3;
+}
+
+static double switches(void)
+{
+	struct rusage usage;
+
+	getrusage(RUSAGE_SELF, &usage);
+	return (double)usage.ru_nvcsw + (double)usage.ru_nivcsw;
+}
+
+void bench_start(struct bench *bench)
+{
+	bench->start = skua_now();
+}
+
+void bench_stop(struct bench *bench)
+{
+	bench->stop = skua_now();
+}
+
+/* One iteration: how long it took. */
+static uint64_t iterate(struct bench *bench, const struct workload *workload)
+{
+	bench->stop = 0;
+	bench_start(bench);
+	workload->iterate(bench, workload->argument);
+	if (bench->stop == 0)
+		bench_stop(bench);
+	return bench->stop - bench->start;
+}
+
+static struct sample take_sample(struct bench *bench, const struct workload *workload)
+{
+	double cpu = cpu_ns(), switched = switches(), operations = 0;
+	uint64_t spent = 0;
+
+	do {
+		spent += iterate(bench, workload);
+		operations += (double)workload->operations;
+	} while (spent < (uint64_t)min_ms * SKUA_MSEC);
+	return (struct sample){
+		(double)spent / operations,
+		(cpu_ns() - cpu) / operations,
+		(switches() - switched) / operations,
+	};
+}
+
+static void measure(const struct workload *workload, struct result *result)
+{
+	struct bench bench = {.quick = quick};
+	skua_stats stats;
+	uint64_t begin;
+
+	bench.runtime = runtime_start(workload->workers != 0 ? workload->workers : workers);
+	skua_runtime_stats(bench.runtime, &stats);
+	bench.workers = (unsigned)stats.workers;
+	result->workload = workload;
+	result->workers = bench.workers;
+	result->count = 0;
+	if (workload->value != NULL) {
+		result->value = workload->value(&bench, workload->argument);
+	} else {
+		if (workload->begin != NULL)
+			workload->begin(&bench, workload->argument);
+		begin = skua_now();
+		do
+			iterate(&bench, workload);
+		while (skua_now() - begin < WARM_UP);
+		while (result->count < samples)
+			result->samples[result->count++] = take_sample(&bench, workload);
+		if (workload->end != NULL)
+			workload->end(&bench, workload->argument);
+	}
+	must(skua_runtime_free(bench.runtime), "skua_runtime_free");
+}
+
+/* ---- Saying it ---- */
+
+static int by_ns(const void *a, const void *b)
+{
+	const struct sample *left = a, *right = b;
+
+	return (left->ns > right->ns) - (left->ns < right->ns);
+}
+
+static void print_row(const struct result *result)
+{
+	struct sample sorted[SAMPLES];
+	const struct sample *median = &sorted[result->count / 2];
+
+	if (result->count == 0) {
+		printf("%-32s %3u %12.1f %s\n", result->workload->name, result->workers,
+		       result->value, result->workload->unit);
+		return;
+	}
+	memcpy(sorted, result->samples, sizeof sorted);
+	qsort(sorted, (size_t)result->count, sizeof sorted[0], by_ns);
+	printf("%-32s %3u %12.1f %10.1f %10.1f %12.1f %10.4f\n", result->workload->name,
+	       result->workers, median->ns, sorted[0].ns, sorted[result->count - 1].ns,
+	       median->cpu_ns, median->switches);
+}
+
+static void print_json(FILE *file, const struct result *results, int count)
+{
+	fprintf(file,
+		"{\"program\": \"skua\", \"version\": \"%s\", \"language\": \"C (%s)\", "
+		"\"results\": [",
+		skua_version_string(), __VERSION__);
+	for (int i = 0; i < count; i++) {
+		const struct result *result = &results[i];
+
+		fprintf(file, "%s\n{\"name\": \"%s\", \"workers\": %u, ", i == 0 ? "" : ",",
+			result->workload->name, result->workers);
+		if (result->count == 0)
+			fprintf(file, "\"%s\": %.1f}", result->workload->unit, result->value);
+		else
+			fprintf(file, "\"operations\": %llu, \"samples\": [",
+				(unsigned long long)result->workload->operations);
+		for (int j = 0; j < result->count; j++)
+			fprintf(file, "%s{\"ns\": %.2f, \"cpu_ns\": %.2f, \"switches\": %.6f}",
+				j == 0 ? "" : ", ", result->samples[j].ns,
+				result->samples[j].cpu_ns, result->samples[j].switches);
+		if (result->count > 0)
+			fprintf(file, "]}");
+	}
+	fprintf(file, "\n], \"skipped\": []}\n");
+}
+
+static void write_json(const struct result *results, int count)
+{
+	FILE *file = strcmp(json, "-") == 0 ? stdout : fopen(json, "w");
+
+	if (file == NULL)
+		die(1, "%s: %s", json, error_text(-errno));
+	print_json(file, results, count);
+	if ((file == stdout ? fflush(file) : fclose(file)) != 0)
+		die(1, "%s: %s", json, error_text(-errno));
+}
+
+/* ---- The command line ---- */
+
+static bool selected(const struct workload *workload, const char *family)
+{
+	if (family != NULL && (strncmp(workload->name, family, strlen(family)) != 0 ||
+			       workload->name[strlen(family)] != '/'))
+		return false;
+	return filter == NULL || fnmatch(filter, workload->name, 0) == 0 ||
+	       fnmatch(filter, strchr(workload->name, '/') + 1, 0) == 0;
+}
+
+static void progress(const char *name)
+{
+	if (isatty(STDERR_FILENO))
+		fprintf(stderr, "\r%-60s\r", name);
+}
+
+int main(int argc, char **argv)
+{
+	const struct option options[] = {
+		OPTION_TEXT("--filter", "GLOB", &filter, "only workloads whose name matches"),
+		WORKERS_OPTION(&workers),
+		OPTION_NUMBER("--samples", "N", &samples, 1, SAMPLES, "samples of each (5)"),
+		OPTION_NUMBER("--min-ms", "MS", &min_ms, 1, 60000,
+			      "how long a sample takes at least (50)"),
+		OPTION_TEXT("--json", "FILE", &json, "write the results there; - is stdout"),
+		OPTION_FLAG("--quick", &quick, "shorter, where a workload has a length of its own"),
+		OPTION_FLAG("--list", &list, "list the workloads"),
+	};
+	struct result *results = calloc(64, sizeof *results);
+	const char *family = NULL;
+	int count = 0;
+
+	if (argc > 1 && argv[1][0] != '-') {
+		family = argv[1];
+		argv[1] = argv[0];
+		argc--, argv++;
+	}
+	options_read(argc, argv,
+		     "Measures Skua: skua-bench [FAMILY] [options]; the family is engine.", options,
+		     sizeof options / sizeof options[0]);
+	if (results == NULL)
+		die(1, "no memory");
+	if (!list && json == NULL)
+		printf("%-32s %3s %12s %10s %10s %12s %10s\n", "workload", "w", "ns/op", "min",
+		       "max", "cpu ns/op", "switches");
+	for (size_t i = 0; i < sizeof families / sizeof families[0]; i++)
+		for (const struct workload *w = families[i]; w->name != NULL; w++) {
+			if (!selected(w, family))
+				continue;
+			if (list) {
+				printf("%s\n", w->name);
+				continue;
+			}
+			progress(w->name);
+			measure(w, &results[count]);
+			progress("");
+			if (json == NULL)
+				print_row(&results[count]);
+			fflush(stdout);
+			count++;
+		}
+	if (!list && count == 0)
+		die(2, "no workload matches; --list names them");
+	if (json != NULL && !list)
+		write_json(results, count);
+	free(results);
+	return 0;
+}
