@@ -341,6 +341,25 @@ MC_SCENARIO(timer, task_ends_against_fire)
 	mc_assert(sk_sched_free(sched) == 0);
 }
 
+/* What was disarmed in time is the task's no more. */
+MC_SCENARIO(timer, task_ends_after_a_disarm)
+{
+	bool earliest;
+	skua_cx cx;
+	int one;
+
+	begin_task(&cx);
+	timers[1] = sk_calloc(1, sizeof *timers[1]);
+	mc_assert(sk_timer_arm(shard, timers[0], NOW, &cx, &earliest) == 0);
+	mc_assert(sk_timer_arm(shard, timers[1], NOW, &cx, &earliest) == 0);
+	one = start(fires_for_the_worker);
+	disarm_and_free(1);
+	sk_task_complete(task, 7);
+	sk_task_release(task);
+	mc_join(one);
+	mc_assert(sk_sched_free(sched) == 0);
+}
+
 /* The poll ends with PENDING while the timer fires: the task is queued, once. */
 MC_SCENARIO(timer, end_of_a_poll_against_fire)
 {
