@@ -21,7 +21,8 @@
 static struct sk_sched *sched;
 static skua_task *handles[3];
 static SK_ATOMIC(uint32_t) runs;
-static sk_parker gate; /* what a job waits for that another one opens */
+static sk_parker gate;    /* what a job waits for that another one opens */
+static sk_parker running; /* for who waits until a job runs */
 
 static void begin(uint32_t max_threads)
 {
@@ -224,6 +225,30 @@ MC_SCENARIO_WITH(blocking, job_against_close, TIMEOUTS)
 	mc_assert(sk_task_is_complete(handles[0]));
 	result = sk_task_take_result(&handles[0]);
 	mc_assert(result == (sk_load(&runs, SK_RELAXED) == 1 ? 7 : -ECANCELED));
+}
+
+/* Behind a job that is running: it does not run any more. */
+static int64_t opens_and_waits(void *argument)
+{
+	(void)argument;
+	sk_unpark(&running);
+	sk_park(&gate, SK_FOREVER);
+	return 7;
+}
+
+MC_SCENARIO_WITH(blocking, queued_job_against_close, TIMEOUTS)
+{
+	begin(1);
+	sk_parker_init(&running);
+	submit(0, opens_and_waits);
+	submit(1, job);
+	sk_park(&running, SK_FOREVER);
+	sk_sched_close(sched);
+	sk_unpark(&gate);
+	mc_assert(join(0) == 7);
+	mc_assert(join(1) == -ECANCELED);
+	mc_assert(sk_load(&runs, SK_RELAXED) == 0);
+	end();
 }
 
 /* The same without anybody who runs out of time: the end itself wakes every thread that is idle. */
