@@ -10,6 +10,7 @@
 #include "sched/task.h"
 #include "sched/worker.h"
 #include "tests/model/explorer.h"
+#include "tests/model/sync_model.h"
 
 #define LESS .stale = 1, .spurious = -1
 
@@ -82,6 +83,16 @@ static skua_poll block_poll(skua_cx *cx, skua_future *self)
 
 static const skua_future_ops block_ops = {block_poll, NULL, sizeof(skua_future), "block", NULL};
 
+/* That other task. */
+static skua_poll needed_poll(skua_cx *cx, skua_future *self)
+{
+	(void)cx, (void)self;
+	sk_unpark(&blocker);
+	return 7;
+}
+
+static const skua_future_ops needed_ops = {needed_poll, NULL, sizeof(skua_future), "needed", NULL};
+
 /* Ends the whole scenario when it ends. */
 static skua_poll move_on(void)
 {
@@ -149,16 +160,100 @@ MC_SCENARIO_WITH(worker, a_pending_task_that_two_wake_moves, .preemptions = 1, L
 	mc_assert(written >= 1);
 }
 
-/* ---- Three workers: the last searcher passes the wake on ---- */
+/* ---- A worker that comes back from a long poll ---- */
 
-static skua_poll needed_poll(skua_cx *cx, skua_future *self)
+/* Worker 0 is this thread, in the middle of a poll; worker 1 runs. */
+static void begin_in_a_poll(void)
+{
+	static skua_task polled;
+
+	begin(2);
+	sk_init(&sched->workers[0]->tick, 1);
+	sched->workers[0]->running = &polled;
+	sk_thread_local_set(sched->workers[0]);
+	threads[0] = mc_thread(runs_worker_1, NULL);
+}
+
+static void spawn(const skua_future_ops *ops)
+{
+	skua_future future = {ops, 0, 0};
+
+	mc_assert(sk_sched_spawn(sched, &future, NULL) == 0);
+}
+
+/* The poll is over: worker 0 goes on until the last task stops it. */
+static void come_back(void)
+{
+	sched->workers[0]->running = NULL;
+	sk_worker_main(sched->workers[0]);
+	mc_join(threads[0]);
+	mc_assert(sk_sched_free(sched) == 0);
+}
+
+static skua_poll last_poll(skua_cx *cx, skua_future *self)
 {
 	(void)cx, (void)self;
-	sk_unpark(&blocker);
+	written++;
+	return move_on();
+}
+
+static const skua_future_ops last_ops = {last_poll, NULL, sizeof(skua_future), "last", NULL};
+
+/* The driver has found it stuck, so the other one may take what is in its LIFO slot, also at the moment
+ * when it comes back and takes that itself: the task is polled once. */
+MC_SCENARIO_WITH(worker, lifo_slot_is_stolen_when_its_worker_comes_back, LESS)
+{
+	begin_in_a_poll();
+	spawn(&last_ops);
+	sk_store(&sched->workers[0]->stuck_tick, 1, SK_RELAXED);
+	sk_fence();
+	sk_sched_wake_one(sched, 1);
+	come_back();
+	mc_assert(written == 1);
+}
+
+/* Without a driver every task that is queued is offered at once: this one will be taken by the other
+ * worker, even if that one is just falling asleep. */
+MC_SCENARIO_WITH(worker, queued_task_is_offered, LESS)
+{
+	begin_in_a_poll();
+	spawn(&needed_ops);
+	spawn(&last_ops); /* displaces the first one from the LIFO slot */
+	sk_park(&blocker, SK_FOREVER);
+	come_back();
+}
+
+/* ---- A queue that cannot grow ---- */
+
+static skua_poll one_of_four_poll(skua_cx *cx, skua_future *self)
+{
+	(void)cx, (void)self;
+	if (++written == 4)
+		stop();
 	return 7;
 }
 
-static const skua_future_ops needed_ops = {needed_poll, NULL, sizeof(skua_future), "needed", NULL};
+static const skua_future_ops one_of_four_ops = {one_of_four_poll, NULL, sizeof(skua_future),
+						"one of four", NULL};
+
+/* There is room for two, and perhaps no memory for more: the rest waits in the inbox. */
+MC_SCENARIO(worker, full_queue_without_memory)
+{
+	struct sk_deque *deque;
+
+	begin(1);
+	deque = &sched->workers[0]->deque;
+	sk_deque_destroy(deque);
+	mc_assert(sk_deque_init(deque, 2) == 0);
+	for (int i = 0; i < 4; i++)
+		push(0, &one_of_four_ops);
+	mc_allow_failures(3);
+	sk_worker_main(sched->workers[0]);
+	mc_assert(written == 4);
+	mc_assert(sk_sched_free(sched) == 0);
+}
+
+/* ---- Three workers: the last searcher passes the wake on ---- */
 
 /* Sleeps already. Who claims it counts it as searching: so this search has found nothing. */
 static void runs_sleeper(void *worker)

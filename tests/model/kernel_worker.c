@@ -205,6 +205,39 @@ MC_SCENARIO_WITH(worker, two_tasks_wake_each_other, LESS)
 	end();
 }
 
+/* Two tasks that keep waking each other, until a third one has been polled. */
+static skua_poll restless_poll(skua_cx *cx, skua_future *self)
+{
+	skua_task *other = handles[1 - self->resume];
+
+	if (sk_load(&polls, SK_RELAXED) > 0)
+		return 7;
+	if (self->resume == 0 && self->line++ == 0) {
+		skua_future second = {self->ops, 1, 0};
+
+		spawn(&ready_ops, 0, NULL);
+		mc_assert(sk_sched_spawn(sched, &second, &handles[1]) == 0);
+		return SKUA_PENDING;
+	}
+	(void)cx;
+	sk_task_wake(other);
+	return SKUA_PENDING;
+}
+
+static const skua_future_ops restless_ops = {restless_poll, NULL, sizeof(skua_future), "restless",
+					     NULL};
+
+MC_SCENARIO_WITH(worker, two_tasks_do_not_starve_a_third, .preemptions = -1, .stale = -1,
+		 .spurious = -1)
+{
+	begin(1);
+	spawn(&restless_ops, 0, &handles[0]);
+	mc_assert(join(0) == 7);
+	sk_task_cancel(handles[1]);
+	mc_assert(join(1) == 7);
+	end();
+}
+
 MC_SCENARIO_WITH(worker, a_task_spawns_and_joins, LESS)
 {
 	begin(1);
