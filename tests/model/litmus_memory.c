@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "tests/model/litmus.h"
+#include "tests/model/sync_model.h"
 
 static int plain;
 
@@ -438,6 +439,32 @@ MC_SCENARIO_WITH(litmus, choices, FREELY, .outcomes = OUTCOMES(0, 1, 2, 10, 11, 
 	int tens = 10 * (int)mc_choose(2);
 
 	mc_outcome(tens + (int)mc_choose(3));
+}
+
+/* Where one failure is allowed, no allocation fails, or one of them, or a thread does not start. The
+ * outcome has a bit for each; one more than that would be another failure. */
+THREAD(nothing)
+{
+}
+
+MC_SCENARIO_WITH(litmus, one_failure, FREELY, .outcomes = OUTCOMES(0, 1, 2, 4))
+{
+	void *first, *second;
+	sk_thread thread;
+	int failures;
+
+	mc_allow_failures(1);
+	first = sk_malloc(8);
+	second = sk_calloc(2, 4);
+	failures = (first == NULL) + 2 * (second == NULL);
+	if (sk_thread_start(&thread, "nothing", nothing, NULL) == 0)
+		sk_thread_join(&thread);
+	else
+		failures += 4;
+	mc_assert(mc_failures() == (failures != 0));
+	sk_free(first);
+	sk_free(second);
+	mc_outcome(failures);
 }
 
 /* An outcome that is listed has to be seen. */
