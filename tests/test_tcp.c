@@ -299,7 +299,7 @@ T_ON_BOTH(tcp, random_sizes)
 struct echo {
 	skua_coro co;
 	skua_tcp *conn;
-	int64_t n;
+	int64_t n, rc;
 	char data[4096];
 };
 
@@ -310,8 +310,8 @@ static skua_poll echo(skua_cx *cx, struct echo *self)
 		SKUA_AWAIT(self->n = skua_read(cx, self->conn, self->data, sizeof self->data));
 		if (self->n <= 0)
 			break;
-		SKUA_AWAIT(self->n = skua_write_all(cx, self->conn, self->data, (size_t)self->n));
-		if (self->n < 0)
+		SKUA_AWAIT(self->rc = skua_write_all(cx, self->conn, self->data, (size_t)self->n));
+		if (self->rc < 0)
 			break;
 	}
 	skua_tcp_close(self->conn);
