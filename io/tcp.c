@@ -42,6 +42,16 @@ struct bytes {
 	size_t size;
 };
 
+/*
+ * Whether it can be a size at all. What is larger was a negative number, most likely the SKUA_PENDING
+ * of the poll before, because an await assigns to what it names as its size. The kernel would take
+ * it for a very large one, and send what lies behind the buffer.
+ */
+static bool is_size(size_t size)
+{
+	return size <= PTRDIFF_MAX;
+}
+
 static skua_poll attempt_read(skua_cx *cx, struct sk_source *source, void *argument)
 {
 	struct bytes *bytes = argument;
@@ -57,6 +67,8 @@ skua_poll skua_read(skua_cx *cx, skua_tcp *conn, void *buffer, size_t size)
 {
 	struct bytes bytes = {buffer, size};
 
+	if (!is_size(size))
+		return -EINVAL;
 	return sk_source_operate(cx, source_of(conn), SK_READ, attempt_read, &bytes);
 }
 
@@ -72,6 +84,8 @@ skua_poll skua_write(skua_cx *cx, skua_tcp *conn, const void *buffer, size_t siz
 {
 	struct bytes bytes = {(char *)(uintptr_t)buffer, size};
 
+	if (!is_size(size))
+		return -EINVAL;
 	return sk_source_operate(cx, source_of(conn), SK_WRITE, attempt_write, &bytes);
 }
 
@@ -122,6 +136,8 @@ skua_poll skua_write_all(skua_cx *cx, skua_tcp *conn, const void *buffer, size_t
 {
 	struct bytes bytes = {(char *)(uintptr_t)buffer, size};
 
+	if (!is_size(size))
+		return -EINVAL;
 	if (size == 0)
 		return 0;
 	return sk_source_operate(cx, source_of(conn), SK_WRITE, attempt_write_all, &bytes);

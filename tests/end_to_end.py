@@ -559,6 +559,28 @@ def echo_of_much(backend):
         check(not failures, "\n".join(failures))
 
 
+def echo_to_a_late_reader(backend):
+    """The server has to wait in the middle of writing: the next poll must not write anything else."""
+    data = os.urandom(1 << 24)
+    received = bytearray()
+
+    with serving("echo_server", backend) as server:
+        with socket.create_connection(server.address, timeout=60) as client:
+            sender = threading.Thread(target=lambda: client.sendall(data), daemon=True)
+            sender.start()
+            # Until nothing moves any more: all buffers are full, and the server waits.
+            time.sleep(0.5)
+            while len(received) < len(data):
+                piece = client.recv(1 << 16)
+                check(piece, f"the server hung up after {len(received)} of {len(data)} bytes")
+                check(
+                    data.startswith(piece, len(received)),
+                    f"other bytes came back after {len(received)}",
+                )
+                received += piece
+            sender.join(60)
+
+
 def echo_stops_with_open_connections(backend):
     with serving("echo_server", backend) as server:
         clients = [server.connect() for _ in range(100)]
@@ -652,6 +674,7 @@ EACH_BACKEND = (
     idle_runs_no_thread,
     idle_as_strace_sees_it,
     echo_of_much,
+    echo_to_a_late_reader,
     echo_stops_with_open_connections,
 )
 ONCE = (port_in_use, bad_options, bad_environment, story_of_a_read)

@@ -28,7 +28,9 @@
  *     a local with an initialiser needs braces that end before the next await.
  *   - No await inside a `switch` of your own: move that switch into a function.
  *   - An awaited expression is evaluated again at each poll until it is ready, so it names an
- *     operation and nothing with a side effect of its own.
+ *     operation and nothing with a side effect of its own. Above all it must not assign to what it
+ *     reads: after `self->n = skua_write(cx, conn, buf, self->n)` has once been pending, n is
+ *     SKUA_PENDING, and no size.
  *
  * A spawn copies the struct, so a member that points to another member is set in the body, not
  * before.

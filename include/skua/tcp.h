@@ -16,6 +16,7 @@
  *     -ECANCELED   the task was cancelled, a deadline around it has passed, or the handle was closed
  *     -EBUSY       another task is in the middle of the same kind of operation
  *     -EBADF       it is closed (see above)
+ *     -EINVAL      the size is a negative number that was made a size_t (see skua/coro.h)
  *     -ENOMEM
  */
 #ifndef SKUA_TCP_H
