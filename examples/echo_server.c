@@ -33,7 +33,7 @@ static skua_poll echo(skua_cx *cx, struct echo *self)
 			break;
 	}
 	skua_tcp_close(self->conn);
-	SKUA_END(self->n);
+	SKUA_END(0);
 }
 SKUA_CORO(echo, struct echo);
 

@@ -255,6 +255,13 @@ int uv_loop_init(uv_loop_t *loop)
 	return 0;
 }
 
+/* The loop always starts, so nobody needs it. */
+int uv_backend_fd(const uv_loop_t *loop)
+{
+	(void)loop;
+	return -1;
+}
+
 int uv_loop_close(uv_loop_t *loop)
 {
 	return loop->handles != NULL ? UV_EBUSY : 0;

@@ -74,6 +74,7 @@ struct uv_loop {
 };
 
 int uv_loop_init(uv_loop_t *loop);
+int uv_backend_fd(const uv_loop_t *loop);
 int uv_loop_close(uv_loop_t *loop);
 int uv_run(uv_loop_t *loop, uv_run_mode mode);
 void uv_update_time(uv_loop_t *loop);
