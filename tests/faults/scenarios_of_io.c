@@ -22,8 +22,9 @@ static skua_poll reader(skua_cx *cx, struct reader *self)
 {
 	SKUA_BEGIN(self);
 	for (;;) {
-		ssize_t n = read(skua_source_fd(self->source), &self->value, sizeof self->value);
+		ssize_t n;
 
+		n = read(skua_source_fd(self->source), &self->value, sizeof self->value);
 		if (n == sizeof self->value) {
 			self->rc = self->value;
 			break;
