@@ -98,9 +98,9 @@ MC_SCENARIO_WITH(blocker, async_callback_without_fence, .must_fail = true,
 enum { CAPACITY = 4 };
 
 static skua_blocker *blocker;
-static skua_registration registrations[2];
+static skua_registration registrations[3];
 static int fds[2];
-static uint32_t reported[2]; /* by the loop, for each id */
+static uint32_t reported[3]; /* by the loop, for each id */
 static SK_ATOMIC(uint32_t) flag;
 static sk_mutex lock = SK_MUTEX_INITIALIZER; /* of the registrations, as each source has one */
 
@@ -137,7 +137,7 @@ static int block(int capacity, int64_t timeout)
 
 	mc_assert(count >= 0 && count <= capacity);
 	for (int i = 0; i < count; i++) {
-		mc_assert(events[i].id < 2);
+		mc_assert(events[i].id < 3);
 		reported[events[i].id] |= events[i].ready;
 	}
 	return count;
@@ -423,6 +423,36 @@ MC_SCENARIO(blocker, uv_more_events_than_room)
 	while (reported[0] == 0 || reported[1] == 0)
 		block(1, -1);
 	mc_join(thread);
+	leave(0);
+	leave(1);
+	end();
+}
+
+/* A registration that libuv refuses, here because there is one of the descriptor already, is reported
+ * as ready for everything: with the next block, if there is no room in this one. */
+static void registrar_of_the_same(void *unused)
+{
+	skua_interest interest = {2, SKUA_READABLE};
+
+	(void)unused;
+	mc_assert(skua_blocker_register(blocker, fds[1], interest, &registrations[2]) == 0);
+}
+
+MC_SCENARIO(blocker, uv_refused_registration_without_room)
+{
+	int thread;
+
+	begin(SKUA_IO_BACKEND_UV, 0);
+	registrar_of_both(NULL);
+	mc_assert(block(CAPACITY, 0) == 0);
+	fd_raise(fds[0], EPOLLIN);
+	thread = start(registrar_of_the_same, 0);
+	while (reported[0] == 0 || reported[2] == 0)
+		block(1, -1);
+	mc_assert(reported[2] == (SKUA_READABLE | SKUA_WRITABLE | SKUA_HANGUP));
+	mc_assert(reported[1] == 0);
+	mc_join(thread);
+	skua_blocker_deregister(blocker, &registrations[2], 0);
 	leave(0);
 	leave(1);
 	end();
