@@ -146,7 +146,7 @@ static void close_descriptor(struct sk_source *source);
 /* Adds `plus` and takes `minus` away, in one step; and does what has to be done by the one who did. */
 static void change(struct sk_source *source, uint64_t plus, uint64_t minus)
 {
-	/* Sequentially consistent: "close against wait" in source.h. */
+	/* Who closes the descriptor comes after all uses of it: acquire and release would do. */
 	uint64_t before = sk_fetch_add(&source->life, plus - minus, SK_SEQ_CST);
 	uint64_t life = before + plus - minus;
 
@@ -174,7 +174,8 @@ bool sk_source_enter(struct sk_source *source)
 	uint64_t life = sk_load(&source->life, SK_RELAXED);
 
 	while ((life & CLOSING) == 0)
-		/* Acquire: pairs with the release of whoever used it before. */
+		/* Acquire and release are more than is needed: a call that is not an operation shares
+		 * nothing with others but the descriptor, which is closed after sk_source_leave. */
 		if (sk_cas_weak(&source->life, &life, life + USER, SK_ACQ_REL, SK_RELAXED))
 			return true;
 	return false;
@@ -187,7 +188,7 @@ void sk_source_leave(struct sk_source *source)
 
 void sk_source_close(struct sk_source *source)
 {
-	/* Sequentially consistent: "close against wait" in source.h. */
+	/* Sequentially consistent, which is more than is needed: "close against wait" in source.h. */
 	uint64_t before = sk_load(&source->life, SK_RELAXED), life;
 
 	do {
@@ -334,7 +335,8 @@ skua_poll sk_source_wait(skua_cx *cx, struct sk_source *source, enum sk_directio
 	sk_slot *slot = &source->slots[direction];
 	skua_poll result = sk_slot_wait(slot, cx);
 
-	/* Sequentially consistent, after the slot: "close against wait" in source.h. */
+	/* After the slot. Sequentially consistent, which is more than is needed: "close against wait"
+	 * in source.h. */
 	if ((sk_load(&source->life, SK_SEQ_CST) & CLOSING) != 0) {
 		sk_slot_reset(slot);
 		return -ECANCELED;
@@ -395,6 +397,7 @@ skua_poll sk_source_ready(skua_cx *cx, struct sk_source *source, enum sk_directi
 
 	if (result != 0)
 		return result;
+	/* If it is ready, to wait would only arm it for nothing. */
 	if (!sk_slot_is_ready(&source->slots[direction]))
 		result = arm_and_wait(cx, source, direction);
 	/* Empty before the caller's system call: what comes from here on is kept. */

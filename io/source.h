@@ -25,7 +25,11 @@
  * finds at worst a slot to make ready for nothing.
  *
  * Close against wait. Close sets CLOSING, then fires both slots; a waiter enters its slot, then
- * looks at CLOSING. All four are sequentially consistent: one of the two sees the other.
+ * looks at CLOSING. Either the fire finds the waiter in the slot; or it came before, and what emptied
+ * the slot since then was a reset of the waiter's own, or of who had the direction before it. That is
+ * an exchange which has read the fire, or what came after it, so CLOSING is known and the look sees it.
+ * The exchanges of the slot carry all of this: that CLOSING is set and looked at sequentially
+ * consistent as well is more than is needed.
  */
 #ifndef SKUA_IO_SOURCE_H
 #define SKUA_IO_SOURCE_H
