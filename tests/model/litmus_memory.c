@@ -311,6 +311,28 @@ MUST_FAIL(use_after_drop, "after an atomic access")
 	RUN(drop, drop_and_look);
 }
 
+static SK_ATOMIC(struct counted *) shared;
+
+THREAD(allocate_and_share)
+{
+	sk_store(&shared, sk_calloc(1, sizeof(struct counted)), SK_RELAXED);
+}
+
+THREAD(look_at_shared)
+{
+	struct counted *found = sk_load(&shared, SK_RELAXED);
+
+	if (found != NULL)
+		sk_load(&found->count, SK_RELAXED);
+}
+
+/* Who gets a block in no order may see what was there before it was allocated. */
+MUST_FAIL(race_allocation, "race: an atomic access")
+{
+	RUN(allocate_and_share, look_at_shared);
+	sk_free(sk_load(&shared, SK_RELAXED));
+}
+
 /* An atomic use after the free. */
 MUST_FAIL(use_after_free_atomic, "use of freed memory")
 {

@@ -19,17 +19,24 @@ static struct block *block_of(uintptr_t address)
 	return from > 0 ? &mc->blocks[from - 1] : NULL;
 }
 
-/* Of a byte that was not touched in this execution yet. */
-static uint8_t state_of(uintptr_t address)
+/* Of a byte that was not touched in this execution yet: whether it is there, and since when. */
+static void first_touch(struct shadow *shadow, uintptr_t address)
 {
 	struct block *block;
 
+	shadow->state = ALIVE;
 	if (address - (uintptr_t)mc_arena >= ARENA)
-		return ALIVE;
+		return;
 	block = block_of(address);
-	if (block == NULL || address - block->address >= block->size)
-		return UNUSED;
-	return block->freed ? FREED : ALIVE;
+	if (block == NULL || address - block->address >= block->size) {
+		shadow->state = UNUSED;
+		return;
+	}
+	if (block->freed)
+		shadow->state = FREED;
+	/* Allocating is a write of all of it. */
+	shadow->writer = block->owner;
+	shadow->write_clock = block->clock;
 }
 
 struct shadow *mc_shadow_of(uintptr_t address)
@@ -47,7 +54,7 @@ struct shadow *mc_shadow_of(uintptr_t address)
 	if (shadow->execution != mc->execution) {
 		memset(shadow, 0, sizeof *shadow);
 		shadow->execution = mc->execution;
-		shadow->state = state_of(address);
+		first_touch(shadow, address);
 	}
 	return shadow;
 }
@@ -124,7 +131,12 @@ void *mc_malloc(size_t size)
 	if (mc->block_count == BLOCKS)
 		mc_fail("more than %d blocks of memory", BLOCKS);
 	mc->arena_used = address + size;
-	mc->blocks[mc->block_count++] = (struct block){(uintptr_t)mc_arena + address, size, false};
+	mc->blocks[mc->block_count++] = (struct block){
+		.address = (uintptr_t)mc_arena + address,
+		.size = size,
+		.clock = self()->knows.clock[mc->current],
+		.owner = (uint8_t)mc->current,
+	};
 	mc->blocks_in_use++;
 	/* The same in every execution. */
 	memset(mc_arena + address, 0xdb, size);

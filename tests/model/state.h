@@ -75,6 +75,8 @@ enum { UNUSED, ALIVE, FREED };
 struct block {
 	uintptr_t address;
 	size_t size;
+	uint32_t clock; /* of whoever allocated it */
+	uint8_t owner;
 	bool freed;
 };
 
