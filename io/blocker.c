@@ -85,6 +85,17 @@ static int probe_descriptors(void)
 	return rc;
 }
 
+/* uv_loop_init; before 1.51 libuv keeps the descriptor of its backend when that fails half-way. A
+ * loop whose memory failed has 0 there, and later versions have -1. */
+static int init_loop(uv_loop_t *loop)
+{
+	int rc = uv_loop_init(loop);
+
+	if (rc < 0 && uv_backend_fd(loop) > 0)
+		close(uv_backend_fd(loop));
+	return rc;
+}
+
 int skua_blocker_new(uint32_t backend, skua_blocker **out)
 {
 	skua_blocker *blocker;
@@ -102,7 +113,7 @@ int skua_blocker_new(uint32_t backend, skua_blocker **out)
 		return -ENOMEM;
 	blocker->ops = choose(backend);
 	blocker->epoll_fd = -1;
-	rc = uv_loop_init(&blocker->loop);
+	rc = init_loop(&blocker->loop);
 	if (rc < 0) {
 		sk_free(blocker);
 		return rc;

@@ -42,7 +42,12 @@ struct sk_driver;
 
 enum sk_direction { SK_READ, SK_WRITE };
 
-enum { SK_SOURCE_CHUNK = 256, SK_SOURCE_CHUNKS = 8192 };
+/* Places in a chunk of the table, and chunks. The model checker, which tries what happens when a place
+ * is used again, has fewer. */
+#ifndef SK_SOURCE_CHUNK
+#define SK_SOURCE_CHUNK 256
+#define SK_SOURCE_CHUNKS 8192
+#endif
 
 struct sk_source {
 	SK_ATOMIC(uint64_t) life;

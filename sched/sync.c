@@ -301,6 +301,19 @@ static skua_allocator allocator = {
 /* How many runtimes and blockers live: while there are any, the table must not change. */
 static SK_ATOMIC(uint32_t) allocator_holders;
 
+/*
+ * libuv reallocates its table of descriptors and nothing else, and before 1.51 it aborts without a
+ * word if that fails.
+ */
+static void *libuv_realloc(void *block, size_t size)
+{
+	void *larger = allocator.realloc(block, size);
+
+	if (larger == NULL && uv_version() < (1 << 16 | 51 << 8))
+		sk_panic("no memory for libuv's table of descriptors");
+	return larger;
+}
+
 int skua_set_allocator(const skua_allocator *table)
 {
 	const skua_allocator *t = table != NULL ? table : &default_allocator;
@@ -310,7 +323,7 @@ int skua_set_allocator(const skua_allocator *table)
 		return -EINVAL;
 	if (sk_load(&allocator_holders, SK_ACQUIRE) != 0)
 		return -EBUSY;
-	if (uv_replace_allocator(t->malloc, t->realloc, t->calloc, t->free) != 0)
+	if (uv_replace_allocator(t->malloc, libuv_realloc, t->calloc, t->free) != 0)
 		return -EINVAL;
 	allocator = *t;
 	return 0;

@@ -114,6 +114,38 @@ def check_seam(root, files):
             )
 
 
+# ---- An awaited expression does not read what it assigns ----
+
+
+def inside_parentheses(text, start):
+    """What stands between the parenthesis that opens before `start` and its partner."""
+    depth = 1
+    for position in range(start, len(text)):
+        depth += (text[position] == "(") - (text[position] == ")")
+        if depth == 0:
+            return text[start:position]
+    return ""
+
+
+def check_awaits(root, files):
+    for path in files:
+        if not path.endswith((".c", ".h", ".cpp", ".md")):
+            continue
+        text = read(root, path)
+        if not path.endswith(".md"):
+            text = blank(text, strings=True)
+        for match in re.finditer(r"\bSKUA_AWAIT\(", text):
+            awaited = inside_parentheses(text, match.end())
+            assignment = re.match(r"\s*([\w.\[\]>-]+?)\s*=(?!=)(.*)", awaited, re.DOTALL)
+            if assignment and re.search(
+                rf"(?<![\w>.]){re.escape(assignment.group(1))}(?![\w(])", assignment.group(2)
+            ):
+                yield (
+                    f"{path}:{line_of(text, match.start())}: {assignment.group(1)} is SKUA_PENDING when"
+                    " this is evaluated again: do not read what is assigned"
+                )
+
+
 # ---- Every public function is documented ----
 
 
@@ -319,6 +351,7 @@ def main():
         ("format (clang-format)", lambda: check_format(root, files)),
         ("includes point down", lambda: check_includes(root, files)),
         ("concurrency only in sched/sync.h", lambda: check_seam(root, files)),
+        ("awaits do not read what they assign", lambda: check_awaits(root, files)),
         ("public functions are documented", lambda: check_comments(root, files)),
         ("public headers compile alone", lambda: check_headers_alone(root, files)),
         (

@@ -299,7 +299,7 @@ T_ON_BOTH(tcp, random_sizes)
 struct echo {
 	skua_coro co;
 	skua_tcp *conn;
-	int64_t n;
+	int64_t n, rc;
 	char data[4096];
 };
 
@@ -310,14 +310,44 @@ static skua_poll echo(skua_cx *cx, struct echo *self)
 		SKUA_AWAIT(self->n = skua_read(cx, self->conn, self->data, sizeof self->data));
 		if (self->n <= 0)
 			break;
-		SKUA_AWAIT(self->n = skua_write_all(cx, self->conn, self->data, (size_t)self->n));
-		if (self->n < 0)
+		SKUA_AWAIT(self->rc = skua_write_all(cx, self->conn, self->data, (size_t)self->n));
+		if (self->rc < 0)
 			break;
 	}
 	skua_tcp_close(self->conn);
 	SKUA_END(self->n);
 }
 SKUA_CORO(echo, struct echo);
+
+/* A number that is no size: the result of an await that was pending, as a size. Nothing of what lies
+ * behind the buffer may go out. */
+static skua_poll read_no_size(skua_cx *cx, void *argument)
+{
+	return skua_read(cx, argument, &(char){0}, (size_t)SKUA_PENDING);
+}
+
+static skua_poll write_no_size(skua_cx *cx, void *argument)
+{
+	return skua_write(cx, argument, "x", (size_t)SKUA_PENDING);
+}
+
+static skua_poll write_all_no_size(skua_cx *cx, void *argument)
+{
+	return skua_write_all(cx, argument, "x", (size_t)SKUA_PENDING);
+}
+
+T_ON_BOTH(tcp, a_negative_size_is_refused)
+{
+	struct net net = net_open(backend);
+	char in[4];
+
+	T_EQ(run(net.rt, read_no_size, net.server), -EINVAL);
+	T_EQ(run(net.rt, write_no_size, net.server), -EINVAL);
+	T_EQ(run(net.rt, write_all_no_size, net.server), -EINVAL);
+	T_EQ(skua_tcp_shutdown(net.server), 0);
+	T_EQ(read_some(net.rt, net.client, in, sizeof in), 0);
+	net_close(&net);
+}
 
 T_ON_BOTH(tcp, echo)
 {

@@ -53,7 +53,8 @@ def kind(text):
 
 
 def deviations(token):
-    return sum(choice not in ("", "0") for choice in token.split(":")[1].split("."))
+    runs = (run.split("*") for run in token.split(":")[1].split(".") if run)
+    return sum(int((*run, "1")[1]) for run in runs if run[0] != "0")
 
 
 def problems_of(explorer, name, text, found, shrunk, shrunk_text):

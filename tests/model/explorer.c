@@ -1,179 +1,22 @@
-/* explorer.c - see explorer.h. */
-#include "tests/model/explorer.h"
-
+/* explorer.c - the program: scenarios, modes, reports; see explorer.h. */
 #include <fnmatch.h>
-#include <setjmp.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <time.h>
 
-#include "tests/model/fiber.h"
+#include <unistd.h>
 
-enum {
-	HISTORY = 8,        /* stores that an atomic remembers */
-	LOCATIONS = 192,    /* atomics in one execution */
-	OBJECTS = 64,       /* locks and other things that pass knowledge on */
-	CHOICES = 1 << 14,  /* in one execution */
-	STEPS = 20000,      /* in one execution; more is a livelock */
-	ARENA = 1 << 20,    /* bytes that one execution may allocate */
-	BLOCKS = 256,       /* of memory, in one execution */
-	STACK = 128 * 1024, /* bytes of each fiber */
-	TRACE = 4096,       /* steps that are kept for the report */
-	OUTCOMES = 256,
-	UNBOUNDED = CHOICES,
-	DEPTH = 16,        /* of PCT, at most */
-	CHECK_EVERY = 100, /* of so many executions, one is run twice */
-};
-
-/* ---- What a thread knows ---- */
-
-/* Which steps of each thread come before, and, for each atomic, the newest store known. */
-struct knowledge {
-	uint32_t clock[MC_THREADS];
-	uint32_t view[LOCATIONS];
-};
-
-struct store {
-	uint64_t value;
-	struct knowledge released; /* to those who read it with acquire */
-};
-
-struct location {
-	uintptr_t address;
-	unsigned size;
-	bool stale;     /* written by a plain access: the history begins anew */
-	uint32_t first; /* number of the oldest store that is remembered */
-	uint32_t count; /* number of stores so far */
-	/* The last atomic accesses of each thread, for later plain ones. */
-	uint32_t read_clock[MC_THREADS], write_clock[MC_THREADS];
-	struct store stores[HISTORY];
-};
-
-struct object {
-	const void *address;
-	struct knowledge released;
-};
-
-/* ---- Plain memory ---- */
-
-struct shadow {
-	uint32_t execution; /* in which this was written */
-	uint32_t write_clock;
-	uint32_t read_clock[MC_THREADS];
-	uint16_t location; /* the atomic that this byte is part of, plus 1 */
-	uint8_t writer;
-	uint8_t state;
-};
-
-enum { UNUSED, ALIVE, FREED };
-
-struct block {
-	uintptr_t address;
-	size_t size;
-	bool freed;
-};
-
-/* ---- Threads ---- */
-
-enum status { READY, BLOCKED, FINISHED };
-
-struct thread {
-	enum status status;
-	bool yielded;
-	unsigned yields; /* since anything has changed */
-	bool timed, timed_out;
-	const void *blocked_on;
-	const char *what;
-	void (*run)(void *argument);
-	void *argument;
-	void *local;
-	int64_t priority; /* for PCT */
-	struct fiber fiber;
-	struct knowledge knows;
-	struct knowledge pending;  /* read relaxed; an acquire fence makes it known */
-	struct knowledge released; /* by the last release fence */
-};
-
-struct choice {
-	uint16_t chosen, options;
-};
-
-struct trace {
-	int thread;
-	const char *what;
-	uintptr_t address;
-	uint64_t value;
-	const void *where;
-};
-
-enum mode { SEARCH, RANDOM, PCT, REPLAY };
-
-/* What a choice is about. */
-enum about { A_THREAD, A_STORE, A_SPURIOUS, ANYTHING };
+#include "tests/model/jobs.h"
+#include "tests/model/state.h"
 
 static struct options {
 	int preemptions, stale, spurious, pct;
 	uint64_t random, limit, seed;
+	unsigned jobs;
 	const char *filter, *pattern, *replay;
-	bool list, list_must_fail, trace, tap, report_must_fail;
+	bool markdown, list, list_must_fail, trace, tap, report_must_fail;
 } options = {.preemptions = 2, .stale = 2, .spurious = 1, .seed = 1};
-
-/* Everything of the explorer's is here, outside of the program's data, which is put back to what it
- * was before each execution. */
-struct explorer {
-	struct mc_scenario *scenario;
-	enum mode mode;
-	int preemption_bound, stale_bound, spurious_bound;
-	uint64_t random;
-	unsigned longest;          /* execution so far, in steps */
-	unsigned change_at[DEPTH]; /* steps at which PCT changes a priority */
-	int64_t lowest;            /* priority given away */
-
-	/* The search. */
-	struct choice choices[CHOICES];
-	unsigned depth, known; /* of this execution; of these, taken over from the last one */
-	uint64_t executions;
-
-	/* This execution. */
-	uint32_t execution;
-	struct thread threads[MC_THREADS];
-	int thread_count, current;
-	unsigned steps, idle_yields;
-	int preemptions, stale, spurious;
-	uint64_t now;
-	bool failed, ended;
-	const char *failure_kind; /* the format of the message */
-	char failure[512];
-	uint64_t hash; /* of all steps */
-	jmp_buf end;
-	struct location locations[LOCATIONS];
-	unsigned location_count;
-	uint16_t index[1024]; /* of locations, by hash; 0 is none */
-	struct object objects[OBJECTS];
-	unsigned object_count;
-	struct knowledge consistent; /* what sequentially consistent operations have seen */
-	uintptr_t arena_used;
-	struct block blocks[BLOCKS]; /* by address */
-	unsigned block_count, blocks_in_use;
-
-	int outcome;
-	bool seen[OUTCOMES];
-	bool tracing;
-	struct trace trace[TRACE];
-	unsigned trace_count;
-	struct fiber main_fiber;
-};
-
-extern char __executable_start, __data_start, _end;
-
-static struct explorer *x;
-static char *arena, *stacks;
-static struct shadow *arena_shadow, *data_shadow, *stack_shadow;
-static char *data_begin, *data_copy;
-static size_t data_size;
 
 static struct mc_scenario *scenarios;
 
@@ -186,1123 +29,59 @@ void mc_register(struct mc_scenario *scenario)
 	*last = scenario;
 }
 
-int mc_self(void)
-{
-	return x->current;
-}
-
-static struct thread *self(void)
-{
-	return &x->threads[x->current];
-}
-
-/* ---- Failure ---- */
-
-__attribute__((format(printf, 1, 0))) static void set_failure(const char *format, va_list arguments)
-{
-	if (!x->failed) {
-		vsnprintf(x->failure, sizeof x->failure, format, arguments);
-		x->failure_kind = format;
-	}
-	x->failed = true;
-}
-
-void mc_fail(const char *format, ...)
-{
-	va_list arguments;
-
-	va_start(arguments, format);
-	set_failure(format, arguments);
-	va_end(arguments);
-	/* Back to the explorer's own stack; the fibers are left as they are. */
-	fiber_switch(&self()->fiber, &x->main_fiber);
-	abort();
-}
-
-/* Of an execution that has ended. */
-__attribute__((format(printf, 1, 2))) static void fail_after(const char *format, ...)
-{
-	va_list arguments;
-
-	va_start(arguments, format);
-	set_failure(format, arguments);
-	va_end(arguments);
-}
-
-/* For `addr2line -e explorer`. */
-static unsigned long offset(const void *where)
-{
-	return (unsigned long)((uintptr_t)where - (uintptr_t)&__executable_start);
-}
-
-static void mix(uint64_t value)
-{
-	x->hash = (x->hash ^ value) * UINT64_C(0x100000001B3);
-}
-
-static void note(const char *what, uintptr_t address, uint64_t value, const void *where)
-{
-	struct trace *trace;
-
-	mix((uint64_t)x->current);
-	mix((uintptr_t)what);
-	mix(address);
-	mix(value);
-	if (!x->tracing)
-		return;
-	trace = &x->trace[x->trace_count++ % TRACE];
-	*trace = (struct trace){x->current, what, address, value, where};
-}
-
-/* ---- Choices ---- */
-
-static uint32_t next_random(void)
-{
-	x->random ^= x->random << 13;
-	x->random ^= x->random >> 7;
-	x->random ^= x->random << 17;
-	return (uint32_t)(x->random >> 16);
-}
-
-/* What a new choice of an execution is. */
-static unsigned pick(enum about about, unsigned n, const int *threads)
-{
-	unsigned best = 0;
-
-	if (x->mode != RANDOM && x->mode != PCT)
-		return 0;
-	switch (about) {
-	case A_STORE:
-		return next_random() % 2 == 0 ? 0 : 1 + next_random() % (n - 1);
-	case A_SPURIOUS:
-		return next_random() % 8 == 0;
-	case A_THREAD:
-		if (x->mode == RANDOM)
-			break;
-		for (unsigned i = 1; i < n; i++)
-			if (x->threads[threads[i]].priority > x->threads[threads[best]].priority)
-				best = i;
-		return best;
-	default:
-		break;
-	}
-	return next_random() % n;
-}
-
-static unsigned choose(enum about about, unsigned n, const int *threads)
-{
-	struct choice *choice;
-
-	if (n < 2)
-		return 0;
-	if (x->depth >= CHOICES)
-		mc_fail("too many choices in one execution: make the scenario smaller");
-	choice = &x->choices[x->depth];
-	if (x->depth >= x->known) {
-		choice->options = (uint16_t)n;
-		choice->chosen = (uint16_t)pick(about, n, threads);
-	} else if (x->mode == REPLAY && choice->options == 0) {
-		choice->options = (uint16_t)n;
-		if (choice->chosen >= n)
-			mc_fail("this token does not fit: %u of %u choices", choice->chosen, n);
-	} else if (choice->options != n) {
-		mc_fail("not deterministic: %u choices where there were %u", n, choice->options);
-	}
-	x->depth++;
-	return choice->chosen;
-}
-
-unsigned mc_choose(unsigned n)
-{
-	return choose(ANYTHING, n, NULL);
-}
-
-/* A choice whose other branches cost one of a bounded number of deviations. */
-static unsigned choose_bounded(enum about about, unsigned n, const int *threads, int *used,
-			       int bound)
-{
-	unsigned chosen;
-
-	if (*used >= bound)
-		return 0;
-	chosen = choose(about, n, threads);
-	if (chosen != 0)
-		++*used;
-	return chosen;
-}
-
-/* Which of n stores a load reads, from the newest on. */
-static unsigned choose_store(unsigned n)
-{
-	return choose_bounded(A_STORE, n, NULL, &x->stale, x->stale_bound);
-}
-
-bool mc_spurious(void)
-{
-	return choose_bounded(A_SPURIOUS, 2, NULL, &x->spurious, x->spurious_bound) != 0;
-}
-
-/* ---- Threads ---- */
-
-static void end_of_execution(void)
-{
-	fiber_switch(&self()->fiber, &x->main_fiber);
-}
-
-static void switch_to(int thread)
-{
-	int before = x->current;
-
-	x->current = thread;
-	if (before != thread)
-		fiber_switch(&x->threads[before].fiber, &x->threads[thread].fiber);
-}
-
-static bool can_go_on(int thread)
-{
-	return x->threads[thread].status == READY && !x->threads[thread].yielded;
-}
-
-/* Time passes: the wait of a thread runs out. */
-static void time_out(struct thread *thread)
-{
-	thread->status = READY;
-	thread->timed_out = true;
-	x->now += 1000000;
-}
-
-/* Nobody can go on: those who have yielded try again, or a timed wait runs out, or that was it. */
-static bool revive(void)
-{
-	bool any = false;
-
-	for (int i = 0; i < x->thread_count; i++) {
-		struct thread *thread = &x->threads[i];
-
-		if (thread->status == READY && thread->yielded) {
-			thread->yielded = false;
-			any = true;
-		}
-	}
-	if (any && ++x->idle_yields < 100)
-		return true;
-	for (int i = 0; i < x->thread_count; i++) {
-		struct thread *thread = &x->threads[i];
-
-		if (thread->status == BLOCKED && thread->timed) {
-			if (!x->scenario->allow_timeouts)
-				mc_fail("only a timeout ends the wait of thread %d (%s): a wakeup was lost",
-					i, thread->what);
-			time_out(thread);
-			return true;
-		}
-	}
-	return false;
-}
-
-static void report_deadlock(void)
-{
-	char text[256];
-	size_t length = 0;
-
-	text[0] = '\0';
-	for (int i = 0; i < x->thread_count; i++)
-		if (x->threads[i].status != FINISHED && length < sizeof text)
-			length +=
-				(size_t)snprintf(text + length, sizeof text - length, " %d: %s;", i,
-						 x->threads[i].what != NULL ? x->threads[i].what
-									    : "yields for ever");
-	mc_fail("no thread can go on (a lost wakeup?):%s", text);
-}
-
-/* Threads start with random priorities, all above those of the change points (Burckhardt et al.,
- * ASPLOS 2010). */
-static int64_t random_priority(void)
-{
-	return x->mode == PCT ? (int64_t)next_random() + DEPTH : 0;
-}
-
-static void change_priority(void)
-{
-	if (x->mode != PCT)
-		return;
-	for (int i = 0; i + 1 < options.pct; i++)
-		if (x->change_at[i] == x->steps)
-			self()->priority = i;
-}
-
-/* Chooses who makes the next step, and lets him. It costs a preemption to take another thread than
- * this one if it can go on, unless it gives way. */
-static void schedule(bool gives_way)
-{
-	int threads[MC_THREADS];
-	unsigned n = 0, next, ready;
-	bool preempts;
-
-	for (;;) {
-		preempts = can_go_on(x->current);
-		if (preempts)
-			threads[n++] = x->current;
-		for (int i = 0; i < x->thread_count; i++)
-			if (i != x->current && can_go_on(i))
-				threads[n++] = i;
-		if (n > 0)
-			break;
-		if (!revive()) {
-			for (int i = 0; i < x->thread_count; i++)
-				if (x->threads[i].status != FINISHED)
-					report_deadlock();
-			x->ended = true;
-			end_of_execution();
-		}
-	}
-	if (++x->steps > STEPS)
-		mc_fail("more than %d steps: a livelock?", STEPS);
-	change_priority();
-	/* Somebody whose time runs out at this moment may go on as well. */
-	ready = n;
-	if (x->scenario->allow_timeouts && x->spurious < x->spurious_bound)
-		for (int i = 0; i < x->thread_count; i++)
-			if (x->threads[i].status == BLOCKED && x->threads[i].timed)
-				threads[n++] = i;
-	if (preempts && !gives_way)
-		next = choose_bounded(A_THREAD, n, threads, &x->preemptions, x->preemption_bound);
-	else
-		next = choose(A_THREAD, n, threads);
-	if (next >= ready) {
-		x->spurious++;
-		time_out(&x->threads[threads[next]]);
-	}
-	switch_to(threads[next]);
-}
-
-/* This thread makes a step: those who have yielded may look again, but who has done so before waits
- * for a change. Or else two who wait could take turns for ever while a third one never gets on. */
-static void made_step(void)
-{
-	for (int i = 0; i < x->thread_count; i++)
-		if (i != x->current && x->threads[i].yields < 2)
-			x->threads[i].yielded = false;
-}
-
-/* This thread has changed something that others may wait for. */
-static void made_change(void)
-{
-	x->idle_yields = 0;
-	for (int i = 0; i < x->thread_count; i++) {
-		x->threads[i].yields = 0;
-		if (i != x->current)
-			x->threads[i].yielded = false;
-	}
-}
-
-static void point(void)
-{
-	schedule(false);
-	made_step();
-	self()->knows.clock[x->current]++;
-}
-
-/* What this thread has passed on ends here: what it does from now on has another time, or who got to
- * know of the former would seem to know of the latter. */
-static void passed_on(void)
-{
-	self()->knows.clock[x->current]++;
-}
-
-void mc_step(const char *what, const void *where)
-{
-	point();
-	note(what, 0, 0, where);
-}
-
-void mc_yield(void)
-{
-	self()->yielded = true;
-	self()->yields++;
-	self()->priority = --x->lowest;
-	schedule(false);
-	self()->knows.clock[x->current]++;
-}
-
-bool mc_block(const void *object, const char *what, bool timed)
-{
-	struct thread *thread = self();
-
-	thread->blocked_on = object;
-	thread->what = what;
-	thread->timed = timed;
-	/* The time may run out now: others may then come first, but nobody can wake it any more. */
-	thread->timed_out = timed && x->scenario->allow_timeouts && mc_spurious();
-	if (thread->timed_out)
-		x->now += 1000000;
-	else
-		thread->status = BLOCKED;
-	schedule(true);
-	thread->what = NULL;
-	return !thread->timed_out;
-}
-
-void mc_unblock(const void *object, bool all)
-{
-	struct thread *blocked[MC_THREADS];
-	unsigned n = 0, only = 0;
-
-	made_change();
-	for (int i = 0; i < x->thread_count; i++)
-		if (x->threads[i].status == BLOCKED && x->threads[i].blocked_on == object)
-			blocked[n++] = &x->threads[i];
-	if (!all)
-		only = mc_choose(n);
-	for (unsigned i = 0; i < n; i++) {
-		if (!all && i != only)
-			continue;
-		blocked[i]->status = READY;
-		blocked[i]->timed = false;
-	}
-}
-
-static void learn(struct knowledge *into, const struct knowledge *from)
-{
-	for (int i = 0; i < x->thread_count; i++)
-		if (into->clock[i] < from->clock[i])
-			into->clock[i] = from->clock[i];
-	for (unsigned i = 0; i < x->location_count; i++)
-		if (into->view[i] < from->view[i])
-			into->view[i] = from->view[i];
-}
-
-/* The start of a thread, its end and a join are not points of the schedule: nothing that another
- * thread does would be different before or after. */
-static void thread_body(void)
-{
-	struct thread *thread = self();
-
-	thread->run(thread->argument);
-	thread->status = FINISHED;
-	mc_unblock(thread, true);
-	schedule(false);
-	abort();
-}
-
-int mc_thread(void (*run)(void *argument), void *argument)
-{
-	int number = x->thread_count;
-	struct thread *thread;
-
-	if (number >= MC_THREADS)
-		mc_fail("more than %d threads", MC_THREADS);
-	x->thread_count++;
-	thread = &x->threads[number];
-	memset(thread, 0, sizeof *thread);
-	thread->run = run;
-	thread->argument = argument;
-	thread->knows = self()->knows;
-	thread->knows.clock[number] = 1;
-	thread->priority = random_priority();
-	passed_on();
-	made_change();
-	fiber_init(&thread->fiber, stacks + (size_t)number * STACK, STACK, thread_body);
-	note("starts thread", 0, (uint64_t)number, __builtin_return_address(0));
-	return number;
-}
-
-void mc_join(int number)
-{
-	struct thread *thread = &x->threads[number];
-
-	while (thread->status != FINISHED)
-		mc_block(thread, "joins a thread", false);
-	learn(&self()->knows, &thread->knows);
-}
-
-void **mc_thread_local(void)
-{
-	return &self()->local;
-}
-
-uint64_t mc_now(void)
-{
-	return x->now;
-}
-
-static struct object *object_of(const void *address)
-{
-	for (unsigned i = 0; i < x->object_count; i++)
-		if (x->objects[i].address == address)
-			return &x->objects[i];
-	if (x->object_count == OBJECTS)
-		mc_fail("more than %d locks", OBJECTS);
-	memset(&x->objects[x->object_count], 0, sizeof x->objects[0]);
-	x->objects[x->object_count].address = address;
-	return &x->objects[x->object_count++];
-}
-
-void mc_release_to(const void *address)
-{
-	learn(&object_of(address)->released, &self()->knows);
-	passed_on();
-}
-
-void mc_acquire_from(const void *address)
-{
-	learn(&self()->knows, &object_of(address)->released);
-}
-
-/* ---- Plain memory ---- */
-
-/* The block that an address in the arena lies in or comes after, or NULL. */
-static struct block *block_of(uintptr_t address)
-{
-	unsigned from = 0, to = x->block_count;
-
-	while (from < to) {
-		unsigned middle = (from + to) / 2;
-
-		if (x->blocks[middle].address <= address)
-			from = middle + 1;
-		else
-			to = middle;
-	}
-	return from > 0 ? &x->blocks[from - 1] : NULL;
-}
-
-/* Of a byte that was not touched in this execution yet. */
-static uint8_t state_of(uintptr_t address)
-{
-	struct block *block;
-
-	if (address - (uintptr_t)arena >= ARENA)
-		return ALIVE;
-	block = block_of(address);
-	if (block == NULL || address - block->address >= block->size)
-		return UNUSED;
-	return block->freed ? FREED : ALIVE;
-}
-
-static struct shadow *shadow_of(uintptr_t address)
-{
-	struct shadow *shadow = NULL;
-
-	if (address - (uintptr_t)arena < ARENA)
-		shadow = &arena_shadow[address - (uintptr_t)arena];
-	else if (address - (uintptr_t)stacks < (uintptr_t)MC_THREADS * STACK)
-		shadow = &stack_shadow[address - (uintptr_t)stacks];
-	else if (address - (uintptr_t)data_begin < data_size)
-		shadow = &data_shadow[address - (uintptr_t)data_begin];
-	else
-		return NULL;
-	if (shadow->execution != x->execution) {
-		memset(shadow, 0, sizeof *shadow);
-		shadow->execution = x->execution;
-		shadow->state = state_of(address);
-	}
-	return shadow;
-}
-
-static void check_alive(const struct shadow *shadow, uintptr_t address, const void *where)
-{
-	if (shadow->state == FREED)
-		mc_fail("use of freed memory %#lx at explorer+%#lx", (unsigned long)address,
-			offset(where));
-	if (shadow->state == UNUSED)
-		mc_fail("use of memory %#lx that was not allocated at explorer+%#lx",
-			(unsigned long)address, offset(where));
-}
-
-/* A plain access of an atomic: those before it must be known. */
-static void plain_on_atomic(struct location *location, uintptr_t address, bool write,
-			    const void *where)
-{
-	const uint32_t *clock = self()->knows.clock;
-
-	for (int i = 0; i < x->thread_count; i++)
-		if (location->write_clock[i] > clock[i] ||
-		    (write && location->read_clock[i] > clock[i]))
-			mc_fail("race: a plain %s of %#lx at explorer+%#lx, after an atomic access of thread %d",
-				write ? "write" : "read", (unsigned long)address, offset(where), i);
-	if (write)
-		location->stale = true;
-}
-
-static void plain_byte(uintptr_t address, bool write, const void *where)
-{
-	struct shadow *shadow = shadow_of(address);
-	struct thread *thread = self();
-
-	if (shadow == NULL)
-		return;
-	check_alive(shadow, address, where);
-	if (shadow->write_clock > thread->knows.clock[shadow->writer])
-		mc_fail("race: a plain %s of %#lx at explorer+%#lx, after a write of thread %d",
-			write ? "write" : "read", (unsigned long)address, offset(where),
-			shadow->writer);
-	if (shadow->location != 0)
-		plain_on_atomic(&x->locations[shadow->location - 1], address, write, where);
-	if (!write) {
-		shadow->read_clock[x->current] = thread->knows.clock[x->current];
-		return;
-	}
-	for (int i = 0; i < x->thread_count; i++)
-		if (shadow->read_clock[i] > thread->knows.clock[i])
-			mc_fail("race: a plain write of %#lx at explorer+%#lx, after a read of thread %d",
-				(unsigned long)address, offset(where), i);
-	shadow->writer = (uint8_t)x->current;
-	shadow->write_clock = thread->knows.clock[x->current];
-}
-
-void mc_plain(uintptr_t address, size_t size, bool write, const void *where)
-{
-	if (x == NULL || x->thread_count == 0 || shadow_of(address) == NULL)
-		return;
-	mix(address);
-	for (size_t i = 0; i < size; i++)
-		plain_byte(address + i, write, where);
-}
-
-void *mc_malloc(size_t size)
-{
-	uintptr_t address;
-
-	/* A gap of 16 bytes catches a step too far. */
-	address = (x->arena_used + 31) & ~(uintptr_t)15;
-	if (address + size > ARENA)
-		mc_fail("more than %d bytes allocated", ARENA);
-	if (x->block_count == BLOCKS)
-		mc_fail("more than %d blocks of memory", BLOCKS);
-	x->arena_used = address + size;
-	x->blocks[x->block_count++] = (struct block){(uintptr_t)arena + address, size, false};
-	x->blocks_in_use++;
-	/* The same in every execution. */
-	memset(arena + address, 0xdb, size);
-	return arena + address;
-}
-
-void mc_free(void *pointer, const void *where)
-{
-	uintptr_t address = (uintptr_t)pointer;
-	struct block *block;
-
-	if (pointer == NULL)
-		return;
-	block = block_of(address);
-	if (block == NULL || block->address != address)
-		mc_fail("free of %p, which was not allocated, at explorer+%#lx", pointer,
-			offset(where));
-	if (block->freed)
-		mc_fail("second free of %p at explorer+%#lx", pointer, offset(where));
-	/* Freeing is a write of all of it: who uses it at the same time has a race. What nobody has
-	 * touched cannot have one. */
-	for (uintptr_t a = address; a < address + block->size; a++) {
-		struct shadow *shadow = &arena_shadow[a - (uintptr_t)arena];
-
-		if (shadow->execution != x->execution)
-			continue;
-		plain_byte(a, true, where);
-		shadow->state = FREED;
-	}
-	block->freed = true;
-	x->blocks_in_use--;
-}
-
-/* ---- Atomics ---- */
-
-static uint64_t memory_get(uintptr_t address, unsigned size)
-{
-	uint64_t value = 0;
-
-	memcpy(&value, (const void *)address, size);
-	return value;
-}
-
-static void memory_set(uintptr_t address, unsigned size, uint64_t value)
-{
-	memcpy((void *)address, &value, size);
-}
-
-static unsigned number_of(const struct location *location)
-{
-	return (unsigned)(location - x->locations);
-}
-
-static struct store *store_at(struct location *location, uint32_t number)
-{
-	return &location->stores[number % HISTORY];
-}
-
-static void begin_history(struct location *location)
-{
-	/* What is there now is known to everybody: whoever wrote it plainly came before, or there is
-	 * a race, which the check of the access finds. */
-	location->first = location->count++;
-	memset(store_at(location, location->first), 0, sizeof(struct store));
-	store_at(location, location->first)->value = memory_get(location->address, location->size);
-	location->stale = false;
-}
-
-static unsigned hash(uintptr_t address)
-{
-	return (unsigned)((address * UINT64_C(0x9E3779B97F4A7C15)) >> 54);
-}
-
-static struct location *find_location(uintptr_t address)
-{
-	for (unsigned i = hash(address);; i = (i + 1) % 1024) {
-		if (x->index[i] == 0)
-			return NULL;
-		if (x->locations[x->index[i] - 1].address == address)
-			return &x->locations[x->index[i] - 1];
-	}
-}
-
-static struct location *location_at(uintptr_t address, unsigned size)
-{
-	struct location *location = find_location(address);
-	unsigned i;
-
-	if (location != NULL) {
-		if (location->stale)
-			begin_history(location);
-		return location;
-	}
-	if (x->location_count == LOCATIONS)
-		mc_fail("more than %d atomics", LOCATIONS);
-	location = &x->locations[x->location_count++];
-	memset(location, 0, offsetof(struct location, stores));
-	location->address = address;
-	location->size = size;
-	location->count = 1;
-	begin_history(location);
-	for (i = hash(address); x->index[i] != 0; i = (i + 1) % 1024)
-		;
-	x->index[i] = (uint16_t)x->location_count;
-	for (unsigned j = 0; j < size; j++) {
-		struct shadow *shadow = shadow_of(address + j);
-
-		if (shadow != NULL)
-			shadow->location = (uint16_t)x->location_count;
-	}
-	return location;
-}
-
-/* An atomic access must not race with the plain ones before it. A load counts as a read for those, a
- * store as a write; atomics never race with each other. */
-static void check_atomic(uintptr_t address, unsigned size, bool write, const void *where)
-{
-	struct thread *thread = self();
-
-	for (unsigned i = 0; i < size; i++) {
-		struct shadow *shadow = shadow_of(address + i);
-
-		if (shadow == NULL)
-			return;
-		check_alive(shadow, address, where);
-		if (shadow->write_clock > thread->knows.clock[shadow->writer])
-			mc_fail("race: an atomic access of %#lx at explorer+%#lx, after a plain write of thread %d",
-				(unsigned long)address, offset(where), shadow->writer);
-		for (int t = 0; write && t < x->thread_count; t++)
-			if (shadow->read_clock[t] > thread->knows.clock[t])
-				mc_fail("race: an atomic write of %#lx at explorer+%#lx, after a plain read of "
-					"thread %d",
-					(unsigned long)address, offset(where), t);
-	}
-}
-
-void mc_touch(const void *object, const void *where)
-{
-	uintptr_t address = (uintptr_t)object;
-
-	check_atomic(address, sizeof(int), true, where);
-	location_at(address, sizeof(int))->write_clock[x->current] =
-		self()->knows.clock[x->current];
-}
-
-static bool acquires(int order)
-{
-	return order == __ATOMIC_ACQUIRE || order == __ATOMIC_CONSUME ||
-	       order == __ATOMIC_ACQ_REL || order == __ATOMIC_SEQ_CST;
-}
-
-static bool releases(int order)
-{
-	return order == __ATOMIC_RELEASE || order == __ATOMIC_ACQ_REL || order == __ATOMIC_SEQ_CST;
-}
-
-static void see(struct location *location, uint32_t number)
-{
-	uint32_t *view = &self()->knows.view[number_of(location)];
-
-	if (*view < number)
-		*view = number;
-}
-
-static void read_store(struct location *location, uint32_t number, int order)
-{
-	const struct store *store = store_at(location, number);
-
-	location->read_clock[x->current] = self()->knows.clock[x->current];
-	see(location, number);
-	learn(acquires(order) ? &self()->knows : &self()->pending, &store->released);
-}
-
-/* The oldest store that this thread may read. */
-static uint32_t oldest_visible(struct location *location, int order)
-{
-	unsigned i = number_of(location);
-	uint32_t oldest = self()->knows.view[i];
-
-	if (order == __ATOMIC_SEQ_CST && oldest < x->consistent.view[i])
-		oldest = x->consistent.view[i];
-	if (oldest < location->first)
-		oldest = location->first;
-	if (oldest + HISTORY < location->count)
-		oldest = location->count - HISTORY;
-	return oldest;
-}
-
-static void add_store(struct location *location, uint64_t value, int order, bool rmw)
-{
-	struct thread *thread = self();
-	const struct store *before = store_at(location, location->count - 1);
-	uint32_t number = location->count++;
-	struct store *store = store_at(location, number);
-	struct knowledge released = {{0}, {0}};
-
-	location->write_clock[x->current] = thread->knows.clock[x->current];
-	see(location, number);
-	/* A read-modify-write goes on with the release sequence of what it read. */
-	if (rmw)
-		released = before->released;
-	learn(&released, releases(order) ? &thread->knows : &thread->released);
-	passed_on();
-	store->value = value;
-	store->released = released;
-	if (order == __ATOMIC_SEQ_CST)
-		x->consistent.view[number_of(location)] = number;
-	if (value != memory_get(location->address, location->size))
-		made_change();
-	memory_set(location->address, location->size, value);
-}
-
-uint64_t mc_load(uintptr_t address, unsigned size, int order, const void *where)
-{
-	struct location *location;
-	uint32_t newest, oldest, number;
-
-	if (x == NULL || x->thread_count == 0)
-		return memory_get(address, size);
-	point();
-	check_atomic(address, size, false, where);
-	location = location_at(address, size);
-	newest = location->count - 1;
-	oldest = oldest_visible(location, order);
-	number = newest - choose_store(newest - oldest + 1);
-	read_store(location, number, order);
-	note(number == newest ? "load" : "load (stale)", address, store_at(location, number)->value,
-	     where);
-	return store_at(location, number)->value;
-}
-
-void mc_store(uintptr_t address, unsigned size, uint64_t value, int order, const void *where)
-{
-	if (x == NULL || x->thread_count == 0) {
-		memory_set(address, size, value);
-		return;
-	}
-	point();
-	check_atomic(address, size, true, where);
-	add_store(location_at(address, size), value, order, false);
-	note("store", address, value, where);
-}
-
-static uint64_t apply(enum mc_rmw operation, uint64_t old, uint64_t value)
-{
-	switch (operation) {
-	case MC_ADD:
-		return old + value;
-	case MC_SUB:
-		return old - value;
-	case MC_AND:
-		return old & value;
-	case MC_OR:
-		return old | value;
-	case MC_XOR:
-		return old ^ value;
-	default:
-		return value;
-	}
-}
-
-static uint64_t cut(uint64_t value, unsigned size)
-{
-	return size == 8 ? value : value & ((UINT64_C(1) << (8 * size)) - 1);
-}
-
-uint64_t mc_rmw(enum mc_rmw operation, uintptr_t address, unsigned size, uint64_t value, int order,
-		const void *where)
-{
-	struct location *location;
-	uint64_t old, changed;
-
-	if (x == NULL || x->thread_count == 0) {
-		old = memory_get(address, size);
-		memory_set(address, size, apply(operation, old, value));
-		return old;
-	}
-	point();
-	check_atomic(address, size, true, where);
-	location = location_at(address, size);
-	old = store_at(location, location->count - 1)->value;
-	changed = cut(apply(operation, old, value), size);
-	read_store(location, location->count - 1, order);
-	add_store(location, changed, order, true);
-	note("read-modify-write", address, changed, where);
-	return old;
-}
-
-bool mc_cas(uintptr_t address, unsigned size, uint64_t *expected, uint64_t value, bool weak,
-	    int success, int failure, const void *where)
-{
-	struct location *location;
-	uint32_t visible[HISTORY];
-	unsigned n = 0, chosen;
-	uint64_t wanted = cut(*expected, size);
-
-	if (x == NULL || x->thread_count == 0) {
-		uint64_t old = memory_get(address, size);
-
-		if (old == wanted)
-			memory_set(address, size, value);
-		*expected = old;
-		return old == wanted;
-	}
-	point();
-	check_atomic(address, size, false, where);
-	location = location_at(address, size);
-	/* It succeeds on the newest store only; it may fail on any visible one that differs. */
-	visible[n++] = location->count - 1;
-	for (uint32_t i = location->count - 1; i-- > oldest_visible(location, failure);)
-		if (store_at(location, i)->value != wanted)
-			visible[n++] = i;
-	chosen = visible[choose_store(n)];
-	if (store_at(location, chosen)->value != wanted) {
-		read_store(location, chosen, failure);
-		*expected = store_at(location, chosen)->value;
-		note("compare-and-exchange fails", address, *expected, where);
-		return false;
-	}
-	if (weak && mc_spurious()) {
-		/* Then it is a load, and may be one of an older store with the same value. */
-		n = 1;
-		for (uint32_t i = location->count - 1; i-- > oldest_visible(location, failure);)
-			if (store_at(location, i)->value == wanted)
-				visible[n++] = i;
-		chosen = visible[choose_store(n)];
-		read_store(location, chosen, failure);
-		note("compare-and-exchange fails for no reason", address, wanted, where);
-		return false;
-	}
-	check_atomic(address, size, true, where);
-	read_store(location, chosen, success);
-	add_store(location, cut(value, size), success, true);
-	note("compare-and-exchange", address, value, where);
-	return true;
-}
-
-void mc_fence(int order, const void *where)
-{
-	struct thread *thread;
-
-	if (x == NULL || x->thread_count == 0)
-		return;
-	point();
-	thread = self();
-	if (acquires(order))
-		learn(&thread->knows, &thread->pending);
-	if (order == __ATOMIC_SEQ_CST) {
-		/* Each sees every store that the fences before it had seen; that orders what is read,
-		 * but does not make plain accesses ordered: the clocks are left alone. */
-		for (unsigned i = 0; i < x->location_count; i++) {
-			uint32_t *all = &x->consistent.view[i], *own = &thread->knows.view[i];
-
-			if (*all < *own)
-				*all = *own;
-			else
-				*own = *all;
-		}
-	}
-	if (releases(order)) {
-		thread->released = thread->knows;
-		passed_on();
-	}
-	note("fence", 0, 0, where);
-}
-
-/* ---- One execution ---- */
-
-void mc_outcome(int outcome)
-{
-	x->outcome = outcome;
-}
-
-static void main_body(void)
-{
-	x->scenario->run();
-	self()->status = FINISHED;
-	made_change();
-	schedule(false);
-	abort();
-}
-
-static void execute(void)
-{
-	struct thread *first = &x->threads[0];
-
-	memcpy(data_begin, data_copy, data_size);
-	x->execution++;
-	x->depth = 0;
-	x->thread_count = 1;
-	x->current = 0;
-	x->steps = x->idle_yields = 0;
-	x->preemptions = x->stale = x->spurious = 0;
-	x->now = 1000000000;
-	x->failed = x->ended = false;
-	x->hash = 0;
-	x->lowest = 0;
-	for (int i = 0; x->mode == PCT && i + 1 < options.pct; i++)
-		x->change_at[i] = 1 + next_random() % x->longest;
-	x->location_count = x->object_count = 0;
-	memset(x->index, 0, sizeof x->index);
-	memset(&x->consistent, 0, sizeof x->consistent);
-	x->arena_used = x->block_count = x->blocks_in_use = 0;
-	x->outcome = -1;
-	x->trace_count = 0;
-	memset(first, 0, sizeof *first);
-	first->knows.clock[0] = 1;
-	first->priority = random_priority();
-	fiber_init(&first->fiber, stacks, STACK, main_body);
-	fiber_switch(&x->main_fiber, &first->fiber);
-	if (x->steps > x->longest)
-		x->longest = x->steps;
-	if (x->failed)
-		return;
-	if (x->blocks_in_use != 0)
-		fail_after("%u blocks of memory are left at the end", x->blocks_in_use);
-	else if (x->scenario->outcomes != NULL && (x->outcome < 0 || x->outcome >= OUTCOMES))
-		fail_after("no outcome, or one above %d", OUTCOMES - 1);
-	else if (x->outcome >= 0)
-		x->seen[x->outcome] = true;
-}
-
-/* Makes the same choices once more: they must lead through the same steps. */
-static void check_deterministic(void)
-{
-	enum mode mode = x->mode;
-	unsigned depth = x->depth, steps = x->steps;
-	uint64_t hash = x->hash;
-	int outcome = x->outcome;
-
-	x->mode = REPLAY;
-	x->known = depth;
-	execute();
-	x->mode = mode;
-	if (x->failed) {
-		if (strncmp(x->failure, "not deterministic", 17) != 0) {
-			x->failed = false;
-			fail_after("not deterministic: the same choices, made again, fail");
-		}
-	} else if (x->depth != depth || x->steps != steps || x->hash != hash ||
-		   x->outcome != outcome) {
-		fail_after("not deterministic: the same choices led through other steps");
-	}
-}
-
-/* Goes on to the next execution of the search. False: there is none. */
-static bool advance(void)
-{
-	while (x->depth > 0) {
-		struct choice *last = &x->choices[x->depth - 1];
-
-		if (last->chosen + 1 < last->options) {
-			last->chosen++;
-			x->known = x->depth;
-			return true;
-		}
-		x->depth--;
-	}
-	return false;
-}
-
-/* ---- The program ---- */
-
-static void *map(size_t size)
-{
-	void *memory = mmap(NULL, size, PROT_READ | PROT_WRITE,
-			    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-
-	if (memory == MAP_FAILED) {
-		perror("mmap");
-		exit(2);
-	}
-	return memory;
-}
-
-static void set_up(void)
-{
-	arena = map(ARENA);
-	arena_shadow = map(ARENA * sizeof *arena_shadow);
-	stacks = map((size_t)MC_THREADS * STACK);
-	stack_shadow = map((size_t)MC_THREADS * STACK * sizeof *stack_shadow);
-	data_begin = &__data_start;
-	data_size = (size_t)(&_end - &__data_start);
-	data_shadow = map(data_size * sizeof *data_shadow);
-	data_copy = map(data_size);
-	x = map(sizeof *x);
-	memcpy(data_copy, data_begin, data_size);
-}
-
+/* The choices from the first one on; 3*4 are four times a 3. */
 static void print_token(void)
 {
-	unsigned last = x->depth;
+	unsigned last = mc->depth;
 
 	/* What is left out at the end is 0. */
-	while (last > 0 && x->choices[last - 1].chosen == 0)
+	while (last > 0 && mc->choices[last - 1].chosen == 0)
 		last--;
-	printf("%s/%s@%d,%d,%d:", x->scenario->kernel, x->scenario->name, x->preemption_bound,
-	       x->stale_bound, x->spurious_bound);
-	for (unsigned i = 0; i < last; i++)
-		printf("%s%u", i == 0 ? "" : ".", x->choices[i].chosen);
+	printf("%s/%s@%d,%d,%d:", mc->scenario->kernel, mc->scenario->name, mc->preemption_bound,
+	       mc->stale_bound, mc->spurious_bound);
+	for (unsigned i = 0, n; i < last; i += n) {
+		unsigned chosen = mc->choices[i].chosen;
+
+		for (n = 1; i + n < last && mc->choices[i + n].chosen == chosen; n++)
+			;
+		printf(n > 1 ? "%s%u*%u" : "%s%u", i == 0 ? "" : ".", chosen, n);
+	}
 }
 
 static bool read_token(const char *text)
 {
 	unsigned n = 0;
 
-	memset(x->choices, 0, sizeof x->choices);
+	memset(mc->choices, 0, sizeof mc->choices);
 	while (*text != '\0' && n < CHOICES) {
+		unsigned chosen, times = 1;
 		char *end;
 
-		x->choices[n++].chosen = (uint16_t)strtoul(text, &end, 10);
+		chosen = (unsigned)strtoul(text, &end, 10);
 		if (end == text)
 			return false;
+		if (*end == '*')
+			times = (unsigned)strtoul(end + 1, &end, 10);
+		while (times-- > 0 && n < CHOICES)
+			mc->choices[n++].chosen = (uint16_t)chosen;
 		text = *end == '.' ? end + 1 : end;
 	}
-	x->known = n;
+	mc->known = n;
 	return true;
 }
 
 static void print_trace(void)
 {
-	unsigned from = x->trace_count > TRACE ? x->trace_count - TRACE : 0;
+	unsigned from = mc->trace_count > TRACE ? mc->trace_count - TRACE : 0;
 
-	for (unsigned i = from; i < x->trace_count; i++) {
-		const struct trace *trace = &x->trace[i % TRACE];
+	for (unsigned i = from; i < mc->trace_count; i++) {
+		const struct trace *trace = &mc->trace[i % TRACE];
 
 		printf("  %*s[%d] %s", 4 * trace->thread, "", trace->thread, trace->what);
 		if (trace->address != 0)
 			printf(" %#lx = %#lx", (unsigned long)trace->address,
 			       (unsigned long)trace->value);
-		printf("  (explorer+%#lx)\n", offset(trace->where));
+		printf("  (explorer+%#lx)\n", mc_offset(trace->where));
 	}
 }
 
@@ -1310,73 +89,30 @@ static unsigned deviations(void)
 {
 	unsigned count = 0;
 
-	for (unsigned i = 0; i < x->depth; i++)
-		count += x->choices[i].chosen != 0;
+	for (unsigned i = 0; i < mc->depth; i++)
+		count += mc->choices[i].chosen != 0;
 	return count;
-}
-
-/* Runs the first `length` choices as they are now, whatever was chosen from. */
-static void run_choices(unsigned length)
-{
-	for (unsigned i = 0; i < length; i++)
-		x->choices[i].options = 0;
-	x->mode = REPLAY;
-	x->known = length;
-	execute();
-}
-
-/* Whether this execution failed as the one before did: in the same place of the explorer, and if an
- * assertion did, it is the same one. Addresses may differ. */
-static bool same_failure(const char *kind, const char *text)
-{
-	return x->failed && x->failure_kind == kind &&
-	       (strncmp(kind, "%s", 2) != 0 || strcmp(x->failure, text) == 0);
-}
-
-/* Drops choices one by one as long as the failure stays: fewer deviations are easier to read. */
-static void shrink(void)
-{
-	struct choice best[CHOICES];
-	char text[sizeof x->failure];
-	const char *kind = x->failure_kind;
-	unsigned length = x->depth;
-
-	memcpy(text, x->failure, sizeof text);
-	memcpy(best, x->choices, length * sizeof best[0]);
-	for (unsigned i = length; i-- > 0;) {
-		if (i >= length || best[i].chosen == 0)
-			continue;
-		memcpy(x->choices, best, length * sizeof best[0]);
-		x->choices[i].chosen = 0;
-		run_choices(length);
-		if (same_failure(kind, text)) {
-			length = x->depth;
-			memcpy(best, x->choices, length * sizeof best[0]);
-		}
-	}
-	memcpy(x->choices, best, length * sizeof best[0]);
-	run_choices(length);
 }
 
 /* What is wrong with the outcomes; what was not seen counts only if everything was tried. */
 static const char *check_outcomes(bool complete)
 {
 	static char text[128];
-	const int *expected = x->scenario->outcomes;
+	const int *expected = mc->scenario->outcomes;
 	bool allowed[OUTCOMES] = {false};
 
 	if (expected == NULL)
 		return NULL;
 	for (; *expected >= 0; expected++) {
 		allowed[*expected] = true;
-		if (complete && !x->seen[*expected]) {
+		if (complete && !mc->seen[*expected]) {
 			snprintf(text, sizeof text, "the outcome %d is allowed and was never seen",
 				 *expected);
 			return text;
 		}
 	}
 	for (int i = 0; i < OUTCOMES; i++)
-		if (x->seen[i] && !allowed[i]) {
+		if (mc->seen[i] && !allowed[i]) {
 			snprintf(text, sizeof text, "the outcome %d is forbidden and was seen", i);
 			return text;
 		}
@@ -1391,14 +127,20 @@ static double seconds(void)
 	return (double)ts.tv_sec + (double)ts.tv_nsec / 1e9;
 }
 
-struct total {
-	unsigned scenarios, failures, incomplete, kernels;
+/* What a scenario came to; shared by all processes. */
+struct result {
+	struct mc_scenario *scenario;
 	uint64_t executions;
+	bool wrong, incomplete;
+	double seconds;
 };
+
+static struct result *results;
+static unsigned result_count;
 
 static int bound(int own, int general)
 {
-	if (x->mode != SEARCH)
+	if (mc->mode != SEARCH)
 		return UNBOUNDED;
 	return own < 0 ? 0 : own > 0 ? own : general;
 }
@@ -1411,16 +153,17 @@ static const char *margin(void)
 /* Makes the failure smaller and says how to repeat it. */
 static void report(const char *verdict, struct mc_scenario *scenario)
 {
-	printf("%s%s %s/%s: %s\n", margin(), verdict, scenario->kernel, scenario->name, x->failure);
+	printf("%s%s %s/%s: %s\n", margin(), verdict, scenario->kernel, scenario->name,
+	       mc->failure);
 	printf("%s  found:  ", margin());
 	print_token();
 	printf(" (%u deviations)\n", deviations());
-	x->tracing = true;
-	shrink();
+	mc->tracing = true;
+	mc_shrink();
 	printf("%s  replay: ", margin());
 	print_token();
 	printf(" (%u deviations)\n", deviations());
-	printf("%s  then:   %s\n", margin(), x->failure);
+	printf("%s  then:   %s\n", margin(), mc->failure);
 	if (options.trace)
 		print_trace();
 }
@@ -1429,18 +172,18 @@ static void report(const char *verdict, struct mc_scenario *scenario)
 static bool run_executions(void)
 {
 	for (;;) {
-		execute();
-		if (x->executions++ % CHECK_EVERY == 0 && !x->failed)
-			check_deterministic();
-		if (x->failed)
+		mc_execute();
+		if (mc->executions++ % CHECK_EVERY == 0 && !mc->failed)
+			mc_check_deterministic();
+		if (mc->failed)
 			return false;
-		if (x->mode != SEARCH) {
-			x->known = 0;
-			if (x->executions >= options.random)
+		if (mc->mode != SEARCH) {
+			mc->known = 0;
+			if (mc->executions >= options.random)
 				return false;
-		} else if (!advance()) {
+		} else if (!mc_advance()) {
 			return true;
-		} else if (options.limit > 0 && x->executions >= options.limit) {
+		} else if (options.limit > 0 && mc->executions >= options.limit) {
 			return false;
 		}
 	}
@@ -1450,10 +193,10 @@ static const char *mode_name(void)
 {
 	static char text[64];
 
-	if (x->mode == SEARCH)
-		snprintf(text, sizeof text, "%d %d %d", x->preemption_bound, x->stale_bound,
-			 x->spurious_bound);
-	else if (x->mode == RANDOM)
+	if (mc->mode == SEARCH)
+		snprintf(text, sizeof text, "search %d %d %d", mc->preemption_bound,
+			 mc->stale_bound, mc->spurious_bound);
+	else if (mc->mode == RANDOM)
 		snprintf(text, sizeof text, "seed %lu", (unsigned long)options.seed);
 	else
 		snprintf(text, sizeof text, "pct %d, seed %lu", options.pct,
@@ -1465,15 +208,15 @@ static const char *mode_name(void)
  * a fault. With which words something fails depends on which order of the threads came first. */
 static const char *judge(const struct mc_scenario *scenario, bool complete, bool *fails)
 {
-	static char text[sizeof x->failure + 64];
-	const char *found = x->failed ? x->failure : check_outcomes(complete);
+	static char text[sizeof mc->failure + 64];
+	const char *found = mc->failed ? mc->failure : check_outcomes(complete);
 
 	*fails = found != NULL;
 	if (!scenario->must_fail)
 		return found;
 	if (found == NULL)
 		return complete ? "does not fail" : NULL;
-	if (x->mode == SEARCH && scenario->expect != NULL &&
+	if (mc->mode == SEARCH && scenario->expect != NULL &&
 	    strstr(found, scenario->expect) == NULL) {
 		snprintf(text, sizeof text, "fails, but not with '%s': %s", scenario->expect,
 			 found);
@@ -1482,47 +225,76 @@ static const char *judge(const struct mc_scenario *scenario, bool complete, bool
 	return NULL;
 }
 
-static void run_scenario(struct mc_scenario *scenario, struct total *total)
+static void print_result(unsigned i, const char *verdict)
 {
-	double begin = seconds();
-	bool complete, fails;
-	const char *wrong, *mode;
+	const struct result *result = &results[i];
+	const struct mc_scenario *scenario = result->scenario;
+	unsigned long executions = (unsigned long)result->executions;
 
-	memset(x->seen, 0, sizeof x->seen);
-	x->scenario = scenario;
-	x->executions = 0;
-	x->known = x->depth = 0;
-	x->tracing = false;
-	x->longest = 1;
-	x->mode = options.pct > 0 ? PCT : options.random > 0 ? RANDOM : SEARCH;
-	x->preemption_bound = bound(scenario->preemptions, options.preemptions);
-	x->stale_bound = bound(scenario->stale, options.stale);
-	x->spurious_bound = bound(scenario->spurious, options.spurious);
-	x->random = options.seed * UINT64_C(0x9E3779B97F4A7C15) | 1;
-	complete = run_executions();
-	wrong = judge(scenario, complete, &fails);
-	mode = mode_name();
-	total->scenarios++;
-	total->executions += x->executions;
-	total->incomplete += !complete && !x->failed;
-	total->failures += wrong != NULL;
 	if (options.tap)
-		printf("%s %u - %s/%s\n", wrong != NULL ? "not ok" : "ok", total->scenarios,
-		       scenario->kernel, scenario->name);
-	printf("%s%-12s %-44s %-9s %10lu %s %6.2fs\n", margin(), scenario->kernel, scenario->name,
-	       mode, (unsigned long)x->executions,
-	       wrong != NULL ? "WRONG"
-	       : fails       ? "fails as it must"
-	       : complete    ? "complete"
-			     : "not complete",
-	       seconds() - begin);
+		printf("%s %u - %s/%s\n", result->wrong ? "not ok" : "ok", i + 1, scenario->kernel,
+		       scenario->name);
+	if (options.markdown)
+		printf("| %s | `%s` | %s | %lu | %s |\n", scenario->kernel, scenario->name,
+		       mode_name(), executions, verdict);
+	else
+		printf("%s%-12s %-44s %-13s %10lu %s %6.2fs\n", margin(), scenario->kernel,
+		       scenario->name, mode_name(), executions, verdict, result->seconds);
+}
+
+/* Whether everything was tried. */
+static bool try(struct mc_scenario *scenario, enum mode mode)
+{
+	memset(mc->seen, 0, sizeof mc->seen);
+	mc->scenario = scenario;
+	mc->executions = 0;
+	mc->known = mc->depth = 0;
+	mc->tracing = false;
+	mc->longest = 1;
+	mc->mode = mode;
+	mc->preemption_bound = bound(scenario->preemptions, options.preemptions);
+	mc->stale_bound = bound(scenario->stale, options.stale);
+	mc->spurious_bound = bound(scenario->spurious, options.spurious);
+	mc->priority_changes = options.pct;
+	mc->random = options.seed * UINT64_C(0x9E3779B97F4A7C15) | 1;
+	return run_executions();
+}
+
+/* The canary: a race that must be found in every run, whatever else it is about. */
+static bool canary_is_found(void)
+{
+	struct mc_scenario *canary = scenarios;
+	bool fails;
+
+	while (canary != NULL && strcmp(canary->name, "canary_a_race_is_found") != 0)
+		canary = canary->next;
+	return canary != NULL && judge(canary, try(canary, SEARCH), &fails) == NULL && fails;
+}
+
+static void run_scenario(unsigned i)
+{
+	struct result *result = &results[i];
+	struct mc_scenario *scenario = result->scenario;
+	double begin = seconds();
+	enum mode mode = options.pct > 0 ? PCT : options.random > 0 ? RANDOM : SEARCH;
+	bool complete = try(scenario, mode), fails;
+	const char *wrong;
+
+	wrong = judge(scenario, complete, &fails);
+	result->executions = mc->executions;
+	result->incomplete = !complete && !mc->failed;
+	result->wrong = wrong != NULL;
+	result->seconds = seconds() - begin;
+	print_result(i, wrong != NULL ? "WRONG"
+			: fails       ? "fails as it must"
+			: complete    ? "complete"
+				      : "not complete");
 	if (wrong != NULL)
 		printf("%s  %s\n", margin(), wrong);
-	if (x->failed && (wrong != NULL || options.report_must_fail))
+	if (mc->failed && (wrong != NULL || options.report_must_fail))
 		report(wrong != NULL ? "FAILED" : "FOUND", scenario);
 	else if (wrong != NULL)
 		printf("%sFAILED %s/%s: %s\n", margin(), scenario->kernel, scenario->name, wrong);
-	fflush(stdout);
 }
 
 static int replay(const char *text)
@@ -1537,17 +309,17 @@ static int replay(const char *text)
 		snprintf(name, sizeof name, "%s/%s", s->kernel, s->name);
 		if (strlen(name) != (size_t)(at - text) || strncmp(name, text, strlen(name)) != 0)
 			continue;
-		x->scenario = s;
-		x->mode = REPLAY;
-		x->tracing = true;
-		if (sscanf(at, "@%d,%d,%d:%n", &x->preemption_bound, &x->stale_bound,
-			   &x->spurious_bound, &length) != 3 ||
+		mc->scenario = s;
+		mc->mode = REPLAY;
+		mc->tracing = true;
+		if (sscanf(at, "@%d,%d,%d:%n", &mc->preemption_bound, &mc->stale_bound,
+			   &mc->spurious_bound, &length) != 3 ||
 		    at + length != colon + 1 || !read_token(colon + 1))
 			break;
-		execute();
+		mc_execute();
 		print_trace();
-		printf("%s: %s\n", name, x->failed ? x->failure : "does not fail");
-		return x->failed ? 1 : 0;
+		printf("%s: %s\n", name, mc->failed ? mc->failure : "does not fail");
+		return mc->failed ? 1 : 0;
 	}
 	fprintf(stderr,
 		"explorer: '%s' is not KERNEL/SCENARIO@BOUND,BOUND,BOUND:CHOICE.CHOICE...\n", text);
@@ -1560,6 +332,9 @@ static const char help[] =
 	"  --preemptions N  bound for each execution (2)\n"
 	"  --stale N        loads that do not read the newest store (2)\n"
 	"  --spurious N     compare-and-exchanges and waits that fail for no reason (1)\n"
+	"  --full           a search with 3 preemptions: takes long\n"
+	"  --jobs N         scenarios at a time (as many as there are processors)\n"
+	"  --markdown       print the results as rows of a table\n"
 	"  --filter TEXT    only scenarios with this in KERNEL/NAME\n"
 	"  --random N       N random executions of each scenario, without bounds, instead of a search\n"
 	"  --pct D          the same by priorities that change D - 1 times; 1000 without --random\n"
@@ -1602,6 +377,12 @@ static void read_options(char **argv)
 			options.trace = true;
 		} else if (strcmp(option, "--preemptions") == 0) {
 			options.preemptions = (int)number(option, *++argv);
+		} else if (strcmp(option, "--full") == 0) {
+			options.preemptions = 3;
+		} else if (strcmp(option, "--jobs") == 0) {
+			options.jobs = (unsigned)number(option, *++argv);
+		} else if (strcmp(option, "--markdown") == 0) {
+			options.markdown = true;
 		} else if (strcmp(option, "--stale") == 0) {
 			options.stale = (int)number(option, *++argv);
 		} else if (strcmp(option, "--spurious") == 0) {
@@ -1630,15 +411,6 @@ static void read_options(char **argv)
 	}
 }
 
-/* The first scenario of a kernel, for counting kernels. */
-static bool first_of_kernel(const struct mc_scenario *scenario)
-{
-	for (const struct mc_scenario *s = scenarios; s != scenario; s = s->next)
-		if (strcmp(s->kernel, scenario->kernel) == 0)
-			return false;
-	return true;
-}
-
 static bool selected(const struct mc_scenario *scenario)
 {
 	char name[256];
@@ -1649,9 +421,34 @@ static bool selected(const struct mc_scenario *scenario)
 	return options.filter == NULL || strstr(name, options.filter) != NULL;
 }
 
+/* The closing line. Returns the exit code. */
+static int sum_up(void)
+{
+	unsigned kernels = 0, failures = 0, incomplete = 0;
+	uint64_t executions = 0;
+
+	for (unsigned i = 0; i < result_count; i++) {
+		unsigned j = 0;
+
+		while (strcmp(results[j].scenario->kernel, results[i].scenario->kernel) != 0)
+			j++;
+		kernels += j == i;
+		failures += results[i].wrong;
+		incomplete += results[i].incomplete;
+		executions += results[i].executions;
+	}
+	if (options.tap)
+		printf("1..%u\n# ", result_count);
+	printf("model: %u kernels, %u scenarios, %lu executions, %u failures, %s\n", kernels,
+	       result_count, (unsigned long)executions, failures,
+	       incomplete == 0 ? "all complete" : "not all complete");
+	/* A test run may be about something else. */
+	return failures > 0 || (result_count == 0 && !options.tap);
+}
+
 int main(int argc, char **argv)
 {
-	struct total *total = map(sizeof *total);
+	unsigned count = 0, dead;
 
 	(void)argc;
 	read_options(argv);
@@ -1661,28 +458,34 @@ int main(int argc, char **argv)
 	}
 	if (options.pct > 0 && options.random == 0)
 		options.random = 1000;
-	set_up();
-	if (options.replay != NULL)
-		return replay(options.replay);
-	for (struct mc_scenario *s = scenarios; s != NULL; s = s->next) {
+	if (options.jobs == 0)
+		options.jobs = (unsigned)sysconf(_SC_NPROCESSORS_ONLN);
+	for (struct mc_scenario *s = scenarios; s != NULL; s = s->next)
+		count++;
+	results = mc_shared((count + 1) * sizeof *results);
+	for (struct mc_scenario *s = scenarios; s != NULL && options.replay == NULL; s = s->next) {
 		if (!selected(s))
 			continue;
-		if (options.list) {
-			if (s->must_fail || !options.list_must_fail)
-				printf("%s/%s\n", s->kernel, s->name);
-			continue;
-		}
-		if (first_of_kernel(s))
-			total->kernels++;
-		run_scenario(s, total);
+		if (!options.list)
+			results[result_count++].scenario = s;
+		else if (s->must_fail || !options.list_must_fail)
+			printf("%s/%s\n", s->kernel, s->name);
 	}
 	if (options.list)
 		return 0;
-	if (options.tap)
-		printf("1..%u\n# ", total->scenarios);
-	printf("model: %u kernels, %u scenarios, %lu executions, %u failures, %s\n", total->kernels,
-	       total->scenarios, (unsigned long)total->executions, total->failures,
-	       total->incomplete == 0 ? "all complete" : "not all complete");
-	/* A test run may be about something else. */
-	return total->failures > 0 || (total->scenarios == 0 && !options.tap);
+	mc_set_up();
+	if (options.replay != NULL)
+		return replay(options.replay);
+	if (!canary_is_found()) {
+		fprintf(stderr,
+			"explorer: the canary, a race, was not found: this run says nothing\n");
+		return 2;
+	}
+	dead = mc_jobs(options.jobs, result_count, run_scenario);
+	if (dead > 0) {
+		fprintf(stderr, "explorer: %u scenarios were not run: their process has died\n",
+			dead);
+		return 2;
+	}
+	return sum_up();
 }

@@ -223,3 +223,17 @@ MC_SCENARIO_WITH(litmus, wait_by_looking_of_two, .preemptions = 3, .stale = 3)
 {
 	RUN(wait_for_x, wait_for_x, set_x);
 }
+
+THREAD(count_until_x)
+{
+	while (R(x, ACQUIRE) == 0) {
+		ADD(y, 1, RELAXED);
+		sk_thread_yield();
+	}
+}
+
+/* Not even when each of their looks changes something. */
+MC_SCENARIO_WITH(litmus, wait_by_counting_of_two, .preemptions = 1, .stale = -1)
+{
+	RUN(count_until_x, count_until_x, set_x);
+}

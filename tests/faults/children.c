@@ -1,0 +1,282 @@
+/*
+ * children.c - the processes in which cases run, many in each, so that a crash or a hang costs one
+ * case and not the run.
+ *
+ * A child writes what it is about to do into memory that it shares with the parent. The parent
+ * watches the clock, names the case of a child that died or had to be killed, and starts another one
+ * behind it.
+ */
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "run.h"
+
+static uint64_t now_ns(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
+}
+
+/* The first index from `index` on that is to be tried, or 0. */
+static int selected(const struct fault_rule *rule, bool for_good, int index)
+{
+	int limit = rule->call == CALL_memory ? MEMORY_LIMIT
+		    : for_good                ? CALLS_FOR_GOOD
+					      : CALLS_ONCE;
+
+	if (options.quick) {
+		/* Of the sample: 1, 2, 3, 5, 8, ... */
+		int a = 1, b = 2;
+
+		if (rule->call != CALL_memory)
+			limit = for_good ? 1 : 2;
+		while (a < index) {
+			int c = a + b;
+
+			a = b;
+			b = c;
+		}
+		index = a;
+	}
+	return index <= limit ? index : 0;
+}
+
+/* ---- A child ---- */
+
+static bool run_case(struct slot *slot, const struct job *job, const struct fault *fault)
+{
+	struct outcome outcome;
+
+	slot->since = now_ns();
+	case_run(job, fault, &outcome);
+	slot->since = 0;
+	report_outcome(job, fault, &outcome);
+	return outcome.problem[0] == '\0' && outcome.delivered > 0;
+}
+
+/* Which calls a scenario makes at all. */
+static void take_census(struct slot *slot, const struct job *job, bool *makes)
+{
+	bool fresh = (job->scenario->flags & SCENARIO_FRESH) != 0;
+
+	if (!fresh) {
+		struct outcome outcome;
+
+		slot->fault.rule = -1;
+		slot->since = now_ns();
+		case_run(job, NULL, &outcome);
+		slot->since = 0;
+		if (outcome.problem[0] != '\0')
+			report_failure(job, NULL, outcome.problem);
+	}
+	for (int i = 0; i < fault_rule_count; i++)
+		makes[i] = fresh || fault_calls(&fault_rules[i]) > 0;
+}
+
+/* Goes on where the slot says; returns false if another process has to. */
+static bool run_job(struct slot *slot, const struct job *job)
+{
+	bool fresh = (job->scenario->flags & SCENARIO_FRESH) != 0;
+	struct fault start = slot->resumed ? slot->fault : (struct fault){0, 1, false};
+	struct fault *fault = &slot->fault;
+	bool makes[MAX_RULES];
+
+	take_census(slot, job, makes);
+	for (int rule = start.rule; rule < fault_rule_count; rule++) {
+		bool again = rule == start.rule;
+
+		for (int mode = again ? start.for_good : 0; mode < 2; mode++) {
+			int index = again && mode == start.for_good ? start.index : 1;
+
+			if (!makes[rule] || (mode == 1 && fault_rules[rule].flags & RULE_ONCE))
+				continue;
+			while ((index = selected(&fault_rules[rule], mode == 1, index)) > 0) {
+				bool more;
+
+				*fault = (struct fault){rule, index, mode == 1};
+				more = run_case(slot, job, fault);
+				if (fresh) {
+					*fault = more ? (struct fault){rule, index + 1, mode == 1}
+						 : mode == 0 ? (struct fault){rule, 1, true}
+							     : (struct fault){rule + 1, 1, false};
+					return false;
+				}
+				if (!more)
+					break;
+				index++;
+			}
+		}
+	}
+	return true;
+}
+
+void warm_up(const struct job *job)
+{
+	skua_blocker *blocker;
+
+	if ((job->scenario->flags & SCENARIO_FRESH) == 0 &&
+	    skua_blocker_new(job->backend, &blocker) == 0)
+		skua_blocker_free(blocker);
+}
+
+void prepare_process(void)
+{
+	memory_init();
+	/* For the pipes of the scenarios; the library's own threads block it. */
+	signal(SIGPIPE, SIG_IGN);
+}
+
+static void child_main(struct slot *slot)
+{
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	dup2(slot->report, STDERR_FILENO);
+	prepare_process();
+	for (;;) {
+		const struct job *job;
+		bool done;
+
+		if (slot->job < 0) {
+			slot->job = shared->next_job++;
+			slot->resumed = false;
+			slot->deaths = 0;
+		}
+		if (slot->job >= job_count)
+			break;
+		job = &jobs[slot->job];
+		warm_up(job);
+		done = run_job(slot, job);
+		slot->resumed = !done;
+		if (!done)
+			exit(0);
+		slot->job = -1;
+	}
+	slot->finished = true;
+	exit(0);
+}
+
+/* ---- The parent ---- */
+
+static void start_child(struct slot *slot)
+{
+	pid_t pid;
+
+	fflush(stdout);
+	pid = fork();
+	if (pid == 0)
+		child_main(slot);
+	if (pid < 0) {
+		perror("faults: fork");
+		exit(2);
+	}
+	slot->pid = pid;
+}
+
+/* What it has written to standard error since the last time. */
+static const char *take_report(struct slot *slot)
+{
+	static char text[4096];
+	ssize_t n = pread(slot->report, text, sizeof text - 1, 0);
+
+	text[n > 0 ? n : 0] = '\0';
+	if (ftruncate(slot->report, 0) != 0 || lseek(slot->report, 0, SEEK_SET) != 0)
+		perror("faults: report");
+	return text;
+}
+
+/* libuv before 1.51 has no other answer, and the library says so. */
+static bool is_said_abort(const struct fault *fault, int status, const char *report)
+{
+	return fault_rules[fault->rule].call == CALL_memory && WIFSIGNALED(status) &&
+	       WTERMSIG(status) == SIGABRT &&
+	       strstr(report, "no memory for libuv's table of descriptors") != NULL;
+}
+
+/* A child is gone in the middle of a case. */
+static void bury(struct slot *slot, int status, bool hung)
+{
+	const struct job *job = &jobs[slot->job];
+	const char *report = take_report(slot);
+	char problem[80];
+
+	shared->cases++;
+	if (slot->fault.rule < 0) {
+		report_failure(job, NULL, hung ? "no end" : "died");
+		show_report(report);
+		slot->job = -1;
+		return;
+	}
+	count_case(job, &slot->fault);
+	shared->hangs += hung;
+	if (!hung && is_said_abort(&slot->fault, status, report)) {
+		tally_of(job)->aborts++;
+		slot->fault.index++;
+		slot->resumed = true;
+		return;
+	}
+	if (hung)
+		snprintf(problem, sizeof problem, "no end after %g s",
+			 CASE_SECONDS * case_slowness());
+	else if (WIFSIGNALED(status))
+		snprintf(problem, sizeof problem, "killed by signal %d (%s)", WTERMSIG(status),
+			 strsignal(WTERMSIG(status)));
+	else
+		snprintf(problem, sizeof problem, "exit code %d", WEXITSTATUS(status));
+	report_failure(job, &slot->fault, problem);
+	show_report(report);
+	slot->fault.index++;
+	slot->resumed = true;
+	if (++slot->deaths >= MAX_DEATHS) {
+		report_failure(job, &slot->fault, "too many deaths, the rest is left out");
+		slot->job = -1;
+	}
+}
+
+static bool watch(struct slot *slot)
+{
+	uint64_t since = slot->since;
+	bool hung =
+		since != 0 && now_ns() - since > (uint64_t)(CASE_SECONDS * case_slowness() * 1e9);
+	int status = 0;
+
+	if (slot->finished && slot->pid == 0)
+		return false;
+	if (hung)
+		kill(slot->pid, SIGKILL);
+	if (waitpid(slot->pid, &status, hung ? 0 : WNOHANG) == 0)
+		return true;
+	slot->pid = 0;
+	if (slot->finished)
+		return false;
+	if (hung || slot->since != 0 || !WIFEXITED(status) || WEXITSTATUS(status) != 0) {
+		slot->since = 0;
+		bury(slot, status, hung);
+	}
+	start_child(slot);
+	return true;
+}
+
+void run_all(void)
+{
+	int running = options.children;
+
+	for (int i = 0; i < options.children; i++) {
+		shared->slots[i].job = -1;
+		shared->slots[i].report = memfd_create("report", 0);
+		start_child(&shared->slots[i]);
+	}
+	while (running > 0) {
+		nanosleep(&(struct timespec){0, 2000000}, NULL);
+		running = 0;
+		for (int i = 0; i < options.children; i++)
+			running += watch(&shared->slots[i]);
+	}
+}

@@ -1,0 +1,79 @@
+/* run.h - what the parts of the program share: the jobs, the options, the tallies. */
+#ifndef SKUA_TESTS_FAULTS_RUN_H
+#define SKUA_TESTS_FAULTS_RUN_H
+
+#include <stdatomic.h>
+#include <sys/types.h>
+
+#include "faults.h"
+
+enum {
+	MAX_JOBS = 256,
+	MAX_CHILDREN = 8,
+	MAX_SCENARIOS = 64,
+	MAX_RULES = 256,
+	MAX_DEATHS = 12,     /* of one job, before the rest of it is left out */
+	CALLS_ONCE = 24,     /* so many calls of one kind are made to fail, */
+	CALLS_FOR_GOOD = 10, /* one at a time, or from there on */
+	MEMORY_LIMIT = 2000,
+	CASE_SECONDS = 5,
+};
+
+/* What a child is doing. */
+struct slot {
+	pid_t pid;
+	int job; /* -1: it may take the next one */
+	struct fault fault;
+	bool resumed, finished;
+	int deaths, report;     /* its standard error */
+	_Atomic uint64_t since; /* in ns; 0: between two cases */
+};
+
+struct tally {
+	atomic_int memory_cases, call_cases, absorbed, errors, aborts, failed;
+	atomic_uchar seen[160]; /* errors that came out */
+};
+
+struct shared {
+	atomic_int next_job, leaks, hangs, failures, cases;
+	struct slot slots[MAX_CHILDREN];
+	struct tally tallies[MAX_SCENARIOS];
+};
+
+struct options {
+	const char *program, *filters[16], *fault;
+	int filter_count, children, repeat;
+	bool tap, quick, list;
+};
+
+extern struct shared *shared; /* by all processes of the run */
+extern struct options options;
+extern struct job jobs[MAX_JOBS];
+extern int job_count;
+extern const struct scenario *scenarios[MAX_SCENARIOS];
+extern int scenario_count;
+
+/* ---- children.c ---- */
+
+/* Before anything of the library is used in a process. */
+void prepare_process(void);
+/* Has libuv open its pipe for the process, so that it does not count as left behind. */
+void warm_up(const struct job *job);
+/* Runs all jobs with all their faults. */
+void run_all(void);
+
+/* ---- report.c ---- */
+
+struct tally *tally_of(const struct job *job);
+/* One line for what went wrong, one that says how to repeat it. */
+void report_failure(const struct job *job, const struct fault *fault, const char *problem);
+void report_outcome(const struct job *job, const struct fault *fault,
+		    const struct outcome *outcome);
+/* A case in which a fault was delivered. */
+void count_case(const struct job *job, const struct fault *fault);
+/* Lines from elsewhere, below a failure. */
+void show_report(const char *text);
+/* The whole at the end: a table, or TAP. */
+void print_summary(void);
+
+#endif /* SKUA_TESTS_FAULTS_RUN_H */
