@@ -443,10 +443,12 @@ static uint64_t count_spawned(struct sk_sched *sched)
 {
 	uint64_t spawned = 0;
 
+	/* Relaxed: for everything_ended count_completed has acquired what it needs, and the spawns by
+	 * other threads are known since sk_guard_wait. */
 	for (uint32_t i = 0; i < sched->options.workers; i++)
-		spawned += sk_load(&sched->workers[i]->spawned, SK_ACQUIRE);
+		spawned += sk_load(&sched->workers[i]->spawned, SK_RELAXED);
 	for (uint32_t i = 0; i < SK_STRIPES; i++)
-		spawned += sk_load(&sched->foreign[i].spawned, SK_ACQUIRE);
+		spawned += sk_load(&sched->foreign[i].spawned, SK_RELAXED);
 	return spawned;
 }
 
@@ -489,8 +491,9 @@ bool sk_sched_drain(struct sk_sched *sched, uint64_t deadline)
 
 void sk_sched_stop(struct sk_sched *sched)
 {
-	/* Release: pairs with the acquire in follow_phase. */
-	sk_store(&sched->phase, SK_PHASE_STOPPED, SK_RELEASE);
+	/* Relaxed: who learns of this has been told of CLOSING, or could have been, and the fence that
+	 * came after that releases what was before it. */
+	sk_store(&sched->phase, SK_PHASE_STOPPED, SK_RELAXED);
 	wake_everybody(sched);
 	for (uint32_t i = 0; i < sched->started; i++)
 		sk_thread_join(&sched->workers[i]->thread);

@@ -540,6 +540,48 @@ static void free_against_block_on(const skua_future_ops *ops, int wanted)
 	sk_slot_reset(&slot);
 }
 
+/* Refused or not, while the runtime closes: nothing is left of what was refused. */
+static void blocks_on_late(void *unused)
+{
+	skua_future future = {&ready_ops, 0, 0};
+	skua_poll result = skua_block_on(rt, &future);
+
+	(void)unused;
+	mc_assert(result == 7 || result == -ESHUTDOWN);
+}
+
+static void spawns_late(void *unused)
+{
+	int rc = spawn(0, &ready_ops);
+
+	(void)unused;
+	mc_assert(rc == 0 || rc == -ESHUTDOWN);
+	mc_assert((rc == 0) == (handles[0] != NULL));
+}
+
+static void close_against(void (*run)(void *))
+{
+	int one;
+
+	begin();
+	one = start(run);
+	sk_sched_close(rt->head.sched);
+	/* It needs the runtime until it has returned. */
+	mc_join(one);
+	mc_assert(skua_runtime_free(rt) == 0);
+	skua_detach(&handles[0]);
+}
+
+MC_SCENARIO_WITH(runtime, close_against_block_on, .preemptions = 1, LESS)
+{
+	close_against(blocks_on_late);
+}
+
+MC_SCENARIO_WITH(runtime, close_against_spawn, .preemptions = 1, LESS)
+{
+	close_against(spawns_late);
+}
+
 MC_SCENARIO_WITH(runtime, free_against_block_on, .preemptions = 1, NO_STALE)
 {
 	free_against_block_on(&wait_ops, 0);
