@@ -6,6 +6,7 @@
  * watches the clock, names the case of a child that died or had to be killed, and starts another one
  * behind it.
  */
+#include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -128,8 +129,18 @@ void warm_up(const struct job *job)
 		skua_blocker_free(blocker);
 }
 
+static void *no_thread(void *unused)
+{
+	return unused;
+}
+
 void prepare_process(void)
 {
+	pthread_t thread;
+
+	/* With the first one ThreadSanitizer starts one of its own. */
+	if (pthread_create(&thread, NULL, no_thread, NULL) == 0)
+		pthread_join(thread, NULL);
 	memory_init();
 	/* For the pipes of the scenarios; the library's own threads block it. */
 	signal(SIGPIPE, SIG_IGN);

@@ -18,21 +18,24 @@ struct reader {
 	uint32_t value;
 };
 
+/* Whether it is done: with the number, or with an error. */
+static bool try_to_read(struct reader *self)
+{
+	ssize_t n = read(skua_source_fd(self->source), &self->value, sizeof self->value);
+
+	if (n < 0 && errno == EAGAIN)
+		return false;
+	if (n == sizeof self->value)
+		self->rc = self->value;
+	else
+		self->rc = n == 0 ? -EPIPE : -EIO;
+	return true;
+}
+
 static skua_poll reader(skua_cx *cx, struct reader *self)
 {
 	SKUA_BEGIN(self);
-	for (;;) {
-		ssize_t n;
-
-		n = read(skua_source_fd(self->source), &self->value, sizeof self->value);
-		if (n == sizeof self->value) {
-			self->rc = self->value;
-			break;
-		}
-		if (n >= 0 || errno != EAGAIN) {
-			self->rc = n == 0 ? -EPIPE : -EIO;
-			break;
-		}
+	while (!try_to_read(self)) {
 		SKUA_AWAIT(self->rc = skua_source_readable(cx, self->source));
 		if (self->rc < 0)
 			break;
