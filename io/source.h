@@ -24,12 +24,10 @@
  * table is reused when nothing is left; its memory stays as long as the runtime, so a late event
  * finds at worst a slot to make ready for nothing.
  *
- * Close against wait. Close sets CLOSING, then fires both slots; a waiter enters its slot, then
- * looks at CLOSING. Either the fire finds the waiter in the slot; or it came before, and what emptied
- * the slot since then was a reset of the waiter's own, or of who had the direction before it. That is
- * an exchange which has read the fire, or what came after it, so CLOSING is known and the look sees it.
- * The exchanges of the slot carry all of this: that CLOSING is set and looked at sequentially
- * consistent as well is more than is needed.
+ * Close against wait. Close sets CLOSING, then fires both slots; a waiter empties its slot, enters it,
+ * then looks at CLOSING. A slot is changed by read-modify-writes that acquire and release (waiter.h):
+ * if the waiter came first, the close finds it; if the close came first, the waiter finds the slot
+ * ready, or has emptied it of that, and sees CLOSING.
  */
 #ifndef SKUA_IO_SOURCE_H
 #define SKUA_IO_SOURCE_H
