@@ -232,7 +232,7 @@ MC_SCENARIO(source, uv_close_against_wait)
 	close_against_wait(SKUA_IO_BACKEND_UV);
 }
 
-MC_SCENARIO(source, close_against_reader_and_writer)
+MC_SCENARIO_WITH(source, close_against_reader_and_writer, LESS)
 {
 	int one, two;
 

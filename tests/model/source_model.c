@@ -171,16 +171,16 @@ skua_poll sm_await(struct sk_source *source, enum sk_direction direction)
 	return result;
 }
 
-void sm_reader(void *argument)
+void sm_reader(void *number)
 {
-	uintptr_t i = (uintptr_t)argument;
+	uintptr_t i = (uintptr_t)number;
 
 	sm_answers[0] = sm_await(sm_sources[i], SK_READ);
 }
 
-void sm_writer(void *argument)
+void sm_writer(void *number)
 {
-	uintptr_t i = (uintptr_t)argument;
+	uintptr_t i = (uintptr_t)number;
 
 	sm_answers[1] = sm_await(sm_sources[i], SK_WRITE);
 }
