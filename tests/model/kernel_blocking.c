@@ -140,7 +140,8 @@ MC_SCENARIO_WITH(blocking, two_submitters, .stale = -1, .allow_timeouts = true)
 }
 
 /* The thread of the pool gives up waiting at the moment of the next job. */
-MC_SCENARIO_WITH(blocking, job_against_the_end_of_an_idle_thread, TIMEOUTS)
+MC_SCENARIO_WITH(blocking, job_against_the_end_of_an_idle_thread, .stale = -1,
+		 .allow_timeouts = true)
 {
 	begin(1);
 	submit(0, job);
@@ -236,7 +237,7 @@ static int64_t opens_and_waits(void *argument)
 	return 7;
 }
 
-MC_SCENARIO_WITH(blocking, queued_job_against_close, TIMEOUTS)
+MC_SCENARIO_WITH(blocking, queued_job_against_close, .stale = -1, .allow_timeouts = true)
 {
 	begin(1);
 	sk_parker_init(&running);
