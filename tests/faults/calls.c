@@ -348,6 +348,15 @@ DEFINE(ssize_t, read, (int fd, void *buffer, size_t size))
 	return n < 0 ? n : REAL(ssize_t, read, (int, void *, size_t))(fd, buffer, (size_t)n);
 }
 
+/* What _FORTIFY_SOURCE makes of it. */
+DEFINE(ssize_t, __read_chk, (int fd, void *buffer, size_t size, size_t room))
+{
+	ssize_t n = size_with(FAULT_OF(read), size);
+
+	(void)room;
+	return n < 0 ? n : REAL(ssize_t, read, (int, void *, size_t))(fd, buffer, (size_t)n);
+}
+
 DEFINE(ssize_t, recv, (int fd, void *buffer, size_t size, int flags))
 {
 	ssize_t n = size_with(FAULT_OF(recv), size);

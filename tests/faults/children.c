@@ -220,8 +220,7 @@ static void bury(struct slot *slot, int status, bool hung)
 
 	shared->cases++;
 	if (slot->fault.rule < 0) {
-		report_failure(job, NULL, hung ? "no end" : "died");
-		show_report(report);
+		report_death(job, NULL, hung ? "no end" : "died", report);
 		slot->job = -1;
 		return;
 	}
@@ -241,8 +240,7 @@ static void bury(struct slot *slot, int status, bool hung)
 			 strsignal(WTERMSIG(status)));
 	else
 		snprintf(problem, sizeof problem, "exit code %d", WEXITSTATUS(status));
-	report_failure(job, &slot->fault, problem);
-	show_report(report);
+	report_death(job, &slot->fault, problem, report);
 	slot->fault.index++;
 	slot->resumed = true;
 	if (++slot->deaths >= MAX_DEATHS) {
@@ -265,8 +263,12 @@ static bool watch(struct slot *slot)
 	if (waitpid(slot->pid, &status, hung ? 0 : WNOHANG) == 0)
 		return true;
 	slot->pid = 0;
-	if (slot->finished)
+	if (slot->finished) {
+		/* LeakSanitizer has the last word. */
+		if (status != 0)
+			report_death(&jobs[0], NULL, "a process ended badly", take_report(slot));
 		return false;
+	}
 	if (hung || slot->since != 0 || !WIFEXITED(status) || WEXITSTATUS(status) != 0) {
 		slot->since = 0;
 		bury(slot, status, hung);

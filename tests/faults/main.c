@@ -94,7 +94,7 @@ static int replay(void)
 
 static void usage(void)
 {
-	printf("usage: faults [OPTION]...\n\n"
+	printf("usage: faults [OPTION]... [FILTER]...\n\n"
 	       "  --filter=GLOB     only jobs whose name faults/SCENARIO/BACKEND/WORKERS matches\n"
 	       "  --scenario=NAME   SCENARIO/BACKEND/WORKERS, for --fault\n"
 	       "  --fault=FAULT     only this one, in this process: CALL:INDEX:ERROR:once|forgood\n"
@@ -103,6 +103,12 @@ static void usage(void)
 	       "  --jobs=N          processes at a time (default 2)\n"
 	       "  --list            the names of the jobs\n"
 	       "  --tap             write TAP\n");
+}
+
+static void add_filter(const char *filter)
+{
+	if (options.filter_count < (int)(sizeof options.filters / sizeof *options.filters))
+		options.filters[options.filter_count++] = filter;
 }
 
 static void parse_options(int argc, char **argv)
@@ -126,8 +132,7 @@ static void parse_options(int argc, char **argv)
 		switch (option) {
 		case 'f':
 		case 's':
-			if (options.filter_count < 16)
-				options.filters[options.filter_count++] = optarg;
+			add_filter(optarg);
 			break;
 		case 'x':
 			options.fault = optarg;
@@ -154,6 +159,9 @@ static void parse_options(int argc, char **argv)
 			usage();
 			exit(2);
 		}
+	/* As the other tests take them. */
+	while (optind < argc)
+		add_filter(argv[optind++]);
 	if (options.children < 1 || options.children > MAX_CHILDREN)
 		options.children = 2;
 }

@@ -13,18 +13,34 @@ struct tally *tally_of(const struct job *job)
 	return &shared->tallies[i];
 }
 
-void report_failure(const struct job *job, const struct fault *fault, const char *problem)
+void report_death(const struct job *job, const struct fault *fault, const char *problem,
+		  const char *lines)
 {
-	const char *prefix = options.tap ? "# " : "";
-	char text[80] = "none";
+	struct tally *tally = tally_of(job);
+	char name[80] = "none", text[300];
+	int number;
 
 	if (fault != NULL)
-		fault_format(fault, text, sizeof text);
-	printf("%sFAILED %s: %s: %s\n%s  repeat: %s --scenario=%s --fault=%s\n", prefix, job->name,
-	       text, problem, prefix, options.program, job->name + strlen("faults/"), text);
-	fflush(stdout);
+		fault_format(fault, name, sizeof name);
+	snprintf(text, sizeof text, "FAILED %s: %s: %s\n  repeat: %s --scenario=%s --fault=%s\n",
+		 job->name, name, problem, options.program, job->name + strlen("faults/"), name);
 	shared->failures++;
-	tally_of(job)->failed++;
+	tally->failed++;
+	if (!options.tap) {
+		printf("%s%s%s", text, lines, lines[0] != '\0' ? "\n" : "");
+		fflush(stdout);
+		return;
+	}
+	number = shared->notes++;
+	if (number >= MAX_NOTES)
+		return;
+	shared->note[number].scenario = (int)(tally - shared->tallies);
+	snprintf(shared->note[number].text, sizeof shared->note[number].text, "%s%s", text, lines);
+}
+
+void report_failure(const struct job *job, const struct fault *fault, const char *problem)
+{
+	report_death(job, fault, problem, "");
 }
 
 void count_case(const struct job *job, const struct fault *fault)
@@ -55,18 +71,6 @@ void report_outcome(const struct job *job, const struct fault *fault, const stru
 	shared->hangs += outcome->hang;
 	if (outcome->problem[0] != '\0')
 		report_failure(job, fault, outcome->problem);
-}
-
-void show_report(const char *text)
-{
-	const char *line = text;
-
-	while (*line != '\0') {
-		int length = (int)strcspn(line, "\n");
-
-		printf("%s    %.*s\n", options.tap ? "#" : "", length, line);
-		line += length + (line[length] == '\n');
-	}
 }
 
 /* ---- The summary ---- */
@@ -111,19 +115,38 @@ static void print_table(void)
 	       memory, calls, shared->leaks, shared->hangs);
 }
 
+/* As comments, line by line. */
+static void print_notes(int scenario)
+{
+	for (int i = 0; i < shared->notes && i < MAX_NOTES; i++) {
+		const char *line = shared->note[i].text;
+
+		while (shared->note[i].scenario == scenario && *line != '\0') {
+			int length = (int)strcspn(line, "\n");
+
+			printf("# %.*s\n", length, line);
+			line += length + (line[length] == '\n');
+		}
+	}
+}
+
 static void print_tap(void)
 {
-	int number = 0;
+	int number = 0, memory = 0, calls = 0;
 
 	for (int i = 0; i < scenario_count; i++) {
 		const struct tally *tally = &shared->tallies[i];
 
+		memory += tally->memory_cases;
+		calls += tally->call_cases;
 		if (tally->memory_cases + tally->call_cases + tally->failed == 0)
 			continue;
 		printf("%s %d - faults/%s\n", tally->failed == 0 ? "ok" : "not ok", ++number,
 		       scenarios[i]->name);
+		print_notes(i);
 	}
-	printf("1..%d\n", number);
+	printf("# a sample: %d allocation failures, %d system call failures\n1..%d\n", memory,
+	       calls, number);
 }
 
 void print_summary(void)

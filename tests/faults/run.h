@@ -12,6 +12,7 @@ enum {
 	MAX_CHILDREN = 8,
 	MAX_SCENARIOS = 64,
 	MAX_RULES = 256,
+	MAX_NOTES = 64,      /* of failures, in TAP */
 	MAX_DEATHS = 12,     /* of one job, before the rest of it is left out */
 	CALLS_ONCE = 24,     /* so many calls of one kind are made to fail, */
 	CALLS_FOR_GOOD = 10, /* one at a time, or from there on */
@@ -29,15 +30,22 @@ struct slot {
 	_Atomic uint64_t since; /* in ns; 0: between two cases */
 };
 
+/* In TAP what failed is told below the result. */
+struct note {
+	int scenario;
+	char text[1200];
+};
+
 struct tally {
 	atomic_int memory_cases, call_cases, absorbed, errors, aborts, failed;
 	atomic_uchar seen[160]; /* errors that came out */
 };
 
 struct shared {
-	atomic_int next_job, leaks, hangs, failures, cases;
+	atomic_int next_job, leaks, hangs, failures, cases, notes;
 	struct slot slots[MAX_CHILDREN];
 	struct tally tallies[MAX_SCENARIOS];
+	struct note note[MAX_NOTES];
 };
 
 struct options {
@@ -71,8 +79,9 @@ void report_outcome(const struct job *job, const struct fault *fault,
 		    const struct outcome *outcome);
 /* A case in which a fault was delivered. */
 void count_case(const struct job *job, const struct fault *fault);
-/* Lines from elsewhere, below a failure. */
-void show_report(const char *text);
+/* The same with lines from elsewhere below it. */
+void report_death(const struct job *job, const struct fault *fault, const char *problem,
+		  const char *lines);
 /* The whole at the end: a table, or TAP. */
 void print_summary(void);
 
