@@ -43,9 +43,9 @@ struct sk_chaos_options sk_chaos_default(uint64_t seed)
 	return chosen;
 }
 
-void sk_chaos_configure(const struct sk_chaos_options *chosen)
+void sk_chaos_configure(const struct sk_chaos_options *wanted)
 {
-	options = *chosen;
+	options = *wanted;
 	__atomic_store_n(&threads, 0, __ATOMIC_RELAXED);
 	__atomic_fetch_add(&generation, 1, __ATOMIC_RELEASE);
 }

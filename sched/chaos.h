@@ -27,7 +27,7 @@ struct sk_chaos_options {
 };
 
 /* When no other thread is at a point. */
-void sk_chaos_configure(const struct sk_chaos_options *options);
+void sk_chaos_configure(const struct sk_chaos_options *wanted);
 
 /* What a seed stands for. */
 struct sk_chaos_options sk_chaos_default(uint64_t seed);

@@ -87,7 +87,7 @@ static void print_worker(struct dump *dump, struct sk_worker *worker)
 	skua_task *running = NULL, *lifo = sk_load(&worker->lifo, SK_ACQUIRE);
 	unsigned inbox;
 
-	sk_peek(&running, &worker->running, sizeof running);
+	sk_peek(&running, &worker->running, sizeof(void *));
 	note(dump, running, "running", worker->index);
 	note(dump, lifo, "in the LIFO slot", worker->index);
 	note_deque(dump, worker);

@@ -142,7 +142,7 @@ static skua_poll await_job(skua_cx *cx, struct subject *self)
 	if (self->job == NULL) {
 		rc = skua_cx_interrupt(cx);
 		if (rc == 0)
-			rc = skua_spawn_blocking(cx->runtime, job, &self->life, sizeof self->life,
+			rc = skua_spawn_blocking(cx->runtime, job, &self->life, sizeof(void *),
 						 &self->job);
 		if (rc < 0)
 			return rc;
