@@ -2,6 +2,7 @@
 #include "io/driver.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <stdio.h>
 
 #include "io/blocker.h"
@@ -141,4 +142,20 @@ static void watch(void *argument)
 	skua_blocker_wake(driver->blocker);
 }
 
-const struct sk_driver_ops sk_io_driver_ops = {.watch = watch};
+static void dump(void *argument, FILE *file)
+{
+	struct sk_io *io = ((struct sk_driver *)argument)->io;
+
+	for (uint32_t i = 0; i < io->driver_count; i++) {
+		struct sk_driver *driver = io->drivers[i];
+
+		fprintf(file, "driver %" PRIu32 ": %" PRIu64 " batches, %" PRIu64 " events%s%s\n",
+			i, sk_load(&driver->batches, SK_RELAXED),
+			sk_load(&driver->events, SK_RELAXED),
+			sk_load(&driver->watch_requested, SK_RELAXED) != 0 ? ", asked to watch"
+									   : "",
+			sk_load(&driver->stop, SK_RELAXED) != 0 ? ", stopping" : "");
+	}
+}
+
+const struct sk_driver_ops sk_io_driver_ops = {.watch = watch, .dump = dump};

@@ -68,6 +68,8 @@ static bool grow(struct sk_source_table *table)
 		source->fd = -1;
 		source->obligations[SK_READ].take_back = take_read_back;
 		source->obligations[SK_WRITE].take_back = take_write_back;
+		source->obligations[SK_READ].what = "reading a descriptor";
+		source->obligations[SK_WRITE].what = "writing a descriptor";
 		sk_mutex_init(&source->lock);
 		add_free(table, source);
 	}

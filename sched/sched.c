@@ -143,6 +143,16 @@ void sk_sched_inject(struct sk_sched *sched, skua_task *task)
 	publish(sched, choose_worker(sched, preferred), &chain);
 }
 
+#ifdef SK_CHAOS
+void sk_sched_queue_on(struct sk_sched *sched, unsigned index, skua_task *task)
+{
+	struct sk_chain chain = {0};
+
+	sk_chain_add(&chain, task);
+	publish(sched, index, &chain);
+}
+#endif
+
 static bool is_open(struct sk_sched *sched)
 {
 	return sk_load(&sched->phase, SK_RELAXED) == SK_PHASE_OPEN;
@@ -270,6 +280,10 @@ void sk_batch_add(struct sk_batch *batch, sk_waiter waiter)
 	if (!sk_task_mark_and_release(task))
 		return;
 	index = sk_load(&task->last_worker, SK_RELAXED);
+#ifdef SK_CHAOS
+	if (sk_chaos_migrates())
+		index = (uint16_t)((index + 1) % batch->sched->options.workers);
+#endif
 	if (sk_idle_is_asleep(&batch->sched->idle, index)) {
 		sk_chain_add(&batch->strays, task);
 		return;

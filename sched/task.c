@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "sched/guard.h"
+#include "sched/live.h"
 #include "sched/sched.h"
 #include "sched/worker.h"
 
@@ -27,6 +28,7 @@ skua_task *sk_task_new(struct sk_sched *sched, const void *payload, size_t size,
 	task->sched = sched;
 	task->future = sk_task_payload(task);
 	task->size = (uint32_t)(sizeof(skua_task) + size);
+	sk_live_add(task);
 	return task;
 }
 
@@ -34,6 +36,7 @@ static void task_free(skua_task *task)
 {
 	/* Its end has fired the slot, or the handle took its waiter out when it went. */
 	sk_assert(!sk_is_waiter(sk_load(&task->join, SK_RELAXED)));
+	sk_live_remove(task);
 	sk_free_sized(task, task->size);
 }
 

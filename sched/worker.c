@@ -70,8 +70,26 @@ static void push(struct sk_worker *worker, skua_task *task)
 	}
 }
 
+/* In a chaos build every task that is queued goes to the next worker. */
+static bool migrate(struct sk_worker *worker, skua_task *task)
+{
+#ifdef SK_CHAOS
+	struct sk_sched *sched = worker->sched;
+
+	if (sk_chaos_migrates()) {
+		sk_sched_queue_on(sched, (worker->index + 1) % sched->options.workers, task);
+		return true;
+	}
+#else
+	(void)worker, (void)task;
+#endif
+	return false;
+}
+
 void sk_worker_queue_last(struct sk_worker *worker, skua_task *task)
 {
+	if (migrate(worker, task))
+		return;
 	push(worker, task);
 	offer(worker);
 }
@@ -80,6 +98,8 @@ void sk_worker_queue_hot(struct sk_worker *worker, skua_task *task)
 {
 	skua_task *displaced;
 
+	if (migrate(worker, task))
+		return;
 	/* Woken between two polls, by a timer for example: nothing of it is in the cache. */
 	if (worker->running == NULL) {
 		sk_worker_queue_last(worker, task);

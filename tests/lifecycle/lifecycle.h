@@ -1,7 +1,7 @@
 /*
- * lifecycle.h - the life of a task as a matrix: every combination of how it ends, what it waits for,
- * when it is cancelled, what becomes of its handle, when its runtime is freed, who acts on it, and
- * where it runs. matrix.c generates the combinations, says which make no sense and why, and predicts
+ * lifecycle.h - the life of a task as a matrix: every combination of how it ends, what it waits
+ * for, when it is cancelled, what becomes of its handle, when its runtime is freed, who acts on it,
+ * and where it runs. matrix.c generates the combinations, says which make no sense and why, and predicts
  * what must come of the others; run.c brings a real task through one of them and compares.
  *
  * The life of the task has five moments, in this order, and whatever happens to it happens at one:
@@ -111,6 +111,10 @@ enum moment life_detached_at(const struct life_case *c);
 
 /* Runs one case; returns how many expectations were not met (each printed as a comment of TAP). */
 unsigned life_run(const struct life_case *c);
+
+/* If not NULL: called with the scheduler of each case, and with NULL when it has been freed. */
+struct sk_sched;
+extern void (*life_on_runtime)(struct sk_sched *sched);
 
 /* Starts and ends what all cases share: the memory functions, and the thread that waits. */
 void life_begin(void);

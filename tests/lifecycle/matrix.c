@@ -237,6 +237,8 @@ static const char *impossible_program(const struct life_case *c)
 		return "a future is dropped only when its runtime is freed first";
 	if (c->program == DROPPED && c->end == NEW && c->wait != NOTHING)
 		return "what is never polled waits for nothing";
+	if (c->program == DROPPED && c->end == RUNNING && c->wait == YIELD && c->workers > 0)
+		return "another worker may just be about to take it, and end it";
 	if (c->program == DROPPED && c->end == RUNNING && c->wait == JOB)
 		return "a runtime that is being freed starts no job to wait for";
 	return NULL;

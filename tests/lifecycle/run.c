@@ -142,7 +142,7 @@ static skua_poll await_job(skua_cx *cx, struct subject *self)
 	if (self->job == NULL) {
 		rc = skua_cx_interrupt(cx);
 		if (rc == 0)
-			rc = skua_spawn_blocking(cx->runtime, job, &self->life, sizeof self->life,
+			rc = skua_spawn_blocking(cx->runtime, job, &self->life, sizeof(void *),
 						 &self->job);
 		if (rc < 0)
 			return rc;
@@ -482,6 +482,8 @@ static void waiter_end(struct life *life)
 	expect(life, "the thread that waits", life->joined[0], life->outcome.result);
 }
 
+void (*life_on_runtime)(struct sk_sched *sched);
+
 void life_begin(void)
 {
 	life_memory_begin();
@@ -526,6 +528,8 @@ static void free_runtime(struct life *life)
 	expect(life, "skua_runtime_free", skua_runtime_free(rt),
 	       life->outcome.dropped ? -ETIMEDOUT : 0);
 	stage->sched = NULL;
+	if (life_on_runtime != NULL)
+		life_on_runtime(NULL);
 }
 
 /* What happens at this moment; `task` is the task, who cannot have ended unless this is the last.
@@ -781,6 +785,8 @@ unsigned life_run(const struct life_case *c)
 	life_predict(c, &life.outcome);
 	life.memory = life_memory_alive();
 	rt = new_runtime(c, life.outcome.dropped);
+	if (life_on_runtime != NULL)
+		life_on_runtime(rt->head.sched);
 	stage_open(&life.stage, c, rt);
 	if (c->wait == SOURCE) {
 		life.source_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);

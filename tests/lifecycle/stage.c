@@ -244,7 +244,7 @@ static void act_on_job(struct stage *stage, void (*function)(void *argument), vo
 	struct stage_call errand = {NULL, NULL}, *call = &errand;
 
 	ask(&errand, function, argument);
-	must(skua_spawn_blocking(stage->rt, job_errand, &call, sizeof(call), NULL), "a job");
+	must(skua_spawn_blocking(stage->rt, job_errand, &call, sizeof(void *), NULL), "a job");
 	await_answer(&errand);
 }
 
