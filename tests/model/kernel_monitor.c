@@ -29,7 +29,7 @@ static void count_watch(void *driver)
 	sk_fetch_add(&watches, 1, SK_RELAXED);
 }
 
-static const struct sk_driver_ops counting = {count_watch};
+static const struct sk_driver_ops counting = {.watch = count_watch};
 
 static void begin(uint32_t workers, const struct sk_driver_ops *ops)
 {
@@ -401,7 +401,7 @@ static void ask(void *driver)
 	sk_unpark(&driver_parker);
 }
 
-static const struct sk_driver_ops driving = {ask};
+static const struct sk_driver_ops driving = {.watch = ask};
 
 static void driver(void *unused)
 {
@@ -445,7 +445,7 @@ static void ignore(void *driver)
 	(void)driver;
 }
 
-static const struct sk_driver_ops idle_driver = {ignore};
+static const struct sk_driver_ops idle_driver = {.watch = ignore};
 
 /* A sleeping worker is woken for a task that no awake worker has: nobody looks, and all come to an
  * end though no backlog seems to be worth a wake. */

@@ -84,7 +84,7 @@ static void watch(void *unused)
 	(void)unused;
 }
 
-const struct sk_driver_ops sk_io_driver_ops = {watch};
+const struct sk_driver_ops sk_io_driver_ops = {.watch = watch};
 
 int sk_io_new(uint32_t backend, uint32_t drivers, struct sk_io **out)
 {
