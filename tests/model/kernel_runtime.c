@@ -40,7 +40,10 @@ int sk_config_resolve_copy(skua_config *config, struct sk_config *resolved)
 
 int sk_config_cpu_list(const skua_config *config, int *cpus, int capacity)
 {
-	(void)config, (void)cpus, (void)capacity;
+	(void)config;
+	/* Workers may run anywhere. */
+	if (capacity > 0)
+		cpus[0] = 0;
 	return 0;
 }
 
