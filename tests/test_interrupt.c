@@ -1,6 +1,6 @@
 /*
- * test_interrupt.c - an await that was interrupted leaves nothing behind: the next one, with the same
- * timer or in the same task, begins anew.
+ * test_interrupt.c - an await that has ended, or was interrupted, leaves nothing behind: the next one,
+ * with the same timer or in the same task, begins anew.
  */
 #include "api_support.h"
 
@@ -60,9 +60,31 @@ T_TEST_T(interrupt, a_sleep_until_a_moment_begins_anew, 10)
 	sleep_again(sleep_until_then);
 }
 
+static skua_poll sleeps_again_at_once(skua_cx *cx, void *argument)
+{
+	struct sleeper *self = argument;
+	skua_poll result = skua_sleep(cx, &self->timer, SKUA_MSEC);
+
+	if (result != 0 || self->second != 0)
+		return result;
+	self->second = skua_now();
+	result = skua_sleep(cx, &self->timer, SKUA_MSEC);
+	T_EQ(result, SKUA_PENDING);
+	return result;
+}
+
+T_TEST_T(interrupt, a_sleep_after_a_sleep_begins_anew, 10)
+{
+	skua_runtime *rt = runtime_of(1);
+	struct sleeper state = {.second = 0};
+
+	T_EQ(run(rt, sleeps_again_at_once, &state), 0);
+	T_GE(skua_now() - state.second, SKUA_MSEC);
+	T_EQ(skua_runtime_free(rt), 0);
+}
+
 /* Yields, is interrupted before it is its turn, and yields again. */
 struct yielder {
-	struct cell cell;
 	atomic_int stage, go;
 };
 
@@ -70,8 +92,9 @@ static skua_poll yields_twice(skua_cx *cx, void *argument)
 {
 	struct yielder *self = argument;
 	skua_poll result = skua_yield(cx);
+	int stage = self->stage;
 
-	switch (self->stage) {
+	switch (stage) {
 	case 0:
 		/* It is queued, and held here until it has been cancelled. */
 		T_EQ(result, SKUA_PENDING);
@@ -92,7 +115,7 @@ static skua_poll yields_twice(skua_cx *cx, void *argument)
 T_TEST_T(interrupt, a_yield_begins_anew, 10)
 {
 	skua_runtime *rt = runtime_of(1);
-	struct yielder state = {.cell = CELL_INIT};
+	struct yielder state = {.stage = 0};
 	skua_task *task = start(rt, yields_twice, &state);
 
 	WAIT_UNTIL(state.stage == 1);
