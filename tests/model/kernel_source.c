@@ -203,9 +203,12 @@ MC_SCENARIO(source, two_readers_wait)
 
 /* ---- Close ---- */
 
+static int why; /* plain: written before the close, and seen by whoever is told of it */
+
 static void closer(void *unused)
 {
 	(void)unused;
+	why = 1;
 	sk_source_close(sm_sources[0]);
 }
 
@@ -217,8 +220,9 @@ static void close_against_wait(uint32_t backend)
 	sm_open(0, 0);
 	thread = sm_start(closer, 0);
 	sm_reader(0);
-	mc_join(thread);
 	assert_closed(sm_answers[0]);
+	mc_assert(why == 1);
+	mc_join(thread);
 	sm_end();
 }
 
