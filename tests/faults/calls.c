@@ -179,8 +179,6 @@ INTERPOSE(int, accept4, (int fd, void *address, socklen_t *size, int flags),
 	  (fd, address, size, flags))
 INTERPOSE(int, bind, (int fd, const void *address, socklen_t size), (fd, address, size))
 INTERPOSE(int, epoll_create1, (int flags), (flags))
-INTERPOSE(int, epoll_wait, (int fd, void *events, int capacity, int timeout),
-	  (fd, events, capacity, timeout))
 INTERPOSE(int, epoll_pwait, (int fd, void *events, int capacity, int timeout, const void *signals),
 	  (fd, events, capacity, timeout, signals))
 INTERPOSE(int, eventfd, (unsigned value, int flags), (value, flags))
@@ -238,6 +236,20 @@ DEFINE(int, connect, (int fd, const void *address, socklen_t size))
 	}
 	errno = error;
 	return -1;
+}
+
+/* libuv waits with this one or with epoll_pwait, which depends on its version: one rule for both. */
+DEFINE(int, epoll_wait, (int fd, void *events, int capacity, int timeout))
+{
+	int origin = origin_of(__builtin_return_address(0));
+	enum fault_call call = origin == FROM_LIBUV ? CALL_epoll_pwait : CALL_epoll_wait;
+	int error = origin >= 0 ? fault_at(call, (enum fault_origin)origin) : 0;
+
+	if (error != 0) {
+		errno = error;
+		return -1;
+	}
+	return REAL(int, epoll_wait, (int, void *, int, int))(fd, events, capacity, timeout);
 }
 
 /* Only what takes memory can fail; of libuv's only the check of a new uv_poll_t, which it can
@@ -395,7 +407,6 @@ DEFINE(ssize_t, sendmsg, (int fd, const struct msghdr *message, int flags))
 	return REAL(ssize_t, sendmsg, (int, const struct msghdr *, int))(fd, &shortened, flags);
 }
 
-/* What the library writes to standard error is not shown. */
 DEFINE(ssize_t, write, (int fd, const void *buffer, size_t size))
 {
 	int error = FAULT_OF(write);
@@ -404,8 +415,6 @@ DEFINE(ssize_t, write, (int fd, const void *buffer, size_t size))
 		errno = error;
 		return -1;
 	}
-	if (fd == STDERR_FILENO && origin_of(__builtin_return_address(0)) == FROM_SKUA)
-		return (ssize_t)size;
 	return REAL(ssize_t, write, (int, const void *, size_t))(fd, buffer, size);
 }
 
@@ -437,7 +446,12 @@ __attribute__((no_sanitize_address)) DEFINE(long, syscall, (long number, ...))
 		error = FAULT_OF(futex_wait);
 	else if (number == SYS_sched_setaffinity)
 		error = FAULT_OF(sched_setaffinity);
+	else if (number == SYS_close)
+		/* libuv's; gone also when it fails. */
+		error = FAULT_OF(close);
 	if (error != 0) {
+		if (number == SYS_close)
+			REAL(long, syscall, (long, ...))(number, a[0]);
 		errno = error;
 		return -1;
 	}

@@ -94,6 +94,12 @@ static bool is_endless_wait(const struct fault *fault)
 	       (fault_rules[fault->rule].flags & RULE_WAITS) != 0;
 }
 
+static bool moves_data(enum fault_call call)
+{
+	return call == CALL_recv || call == CALL_send || call == CALL_sendmsg ||
+	       call == CALL_shutdown;
+}
+
 static bool is_explained(const struct job *job, const struct fault *fault, int error)
 {
 	const struct fault_rule *rule = &fault_rules[fault->rule];
@@ -108,6 +114,8 @@ static bool is_explained(const struct job *job, const struct fault *fault, int e
 	if (rule->call == CALL_sched_getaffinity)
 		return error == EINVAL && (job->scenario->flags & SCENARIO_CPUS) != 0;
 	/* What the other side of a connection sees. */
+	if ((job->scenario->flags & SCENARIO_PEER) == 0 || !moves_data(rule->call))
+		return false;
 	return error == ECONNRESET || error == EPIPE || error == ENOTCONN;
 }
 

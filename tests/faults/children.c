@@ -27,6 +27,11 @@ static uint64_t now_ns(void)
 	return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
 }
 
+double case_limit(void)
+{
+	return CASE_SECONDS * case_slowness();
+}
+
 /* The first index from `index` on that is to be tried, or 0. */
 static int selected(const struct fault_rule *rule, bool for_good, int index)
 {
@@ -53,23 +58,30 @@ static int selected(const struct fault_rule *rule, bool for_good, int index)
 
 /* ---- A child ---- */
 
-static bool run_case(struct slot *slot, const struct job *job, const struct fault *fault)
+static void run_case(struct slot *slot, const struct job *job)
 {
+	const struct fault fault = slot->fault;
 	struct outcome outcome;
 
+	/* What a dead one is reported with is of its own case. */
+	if (ftruncate(slot->report, 0) != 0 || lseek(slot->report, 0, SEEK_SET) != 0)
+		perror("faults: report");
 	slot->since = now_ns();
-	case_run(job, fault, &outcome);
+	case_run(job, &fault, &outcome);
 	slot->since = 0;
-	report_outcome(job, fault, &outcome);
-	return outcome.problem[0] == '\0' && outcome.delivered > 0;
+	report_outcome(job, &fault, &outcome);
+	slot->failed += outcome.problem[0] != '\0';
+	slot->missed = outcome.delivered > 0 ? 0 : slot->missed + 1;
 }
 
-/* Which calls a scenario makes at all. */
-static void take_census(struct slot *slot, const struct job *job, bool *makes)
+/* The most calls of each kind that a scenario makes in a few runs; -1 if unknown. */
+static void take_census(struct slot *slot, const struct job *job, int *calls)
 {
 	bool fresh = (job->scenario->flags & SCENARIO_FRESH) != 0;
 
-	if (!fresh) {
+	for (int i = 0; i < fault_rule_count; i++)
+		calls[i] = fresh ? -1 : 0;
+	for (int run = 0; run < CENSUS_RUNS && !fresh; run++) {
 		struct outcome outcome;
 
 		slot->fault.rule = -1;
@@ -78,9 +90,40 @@ static void take_census(struct slot *slot, const struct job *job, bool *makes)
 		slot->since = 0;
 		if (outcome.problem[0] != '\0')
 			report_failure(job, NULL, outcome.problem);
+		for (int i = 0; i < fault_rule_count; i++)
+			if (fault_calls(&fault_rules[i]) > calls[i])
+				calls[i] = fault_calls(&fault_rules[i]);
 	}
-	for (int i = 0; i < fault_rule_count; i++)
-		makes[i] = fresh || fault_calls(&fault_rules[i]) > 0;
+}
+
+/* Whether there is a next index of this rule and mode; `slot->fault` is set to it. */
+static bool has_more(struct slot *slot, const struct job *job, int calls)
+{
+	const struct fault_rule *rule = &fault_rules[slot->fault.rule];
+	/* One run may make fewer calls than another: the end is certain only beyond their number. */
+	int patience = calls >= 0 && slot->fault.index > calls ? 1 : 3;
+	int index;
+
+	if (calls == 0 || (slot->fault.for_good && (rule->flags & RULE_ONCE) != 0) ||
+	    slot->missed >= patience)
+		return false;
+	index = selected(rule, slot->fault.for_good, slot->fault.index);
+	if (index == 0)
+		return false;
+	if (slot->failed >= MAX_FAILURES) {
+		report_left_out(job, &slot->fault);
+		return false;
+	}
+	slot->fault.index = index;
+	return true;
+}
+
+static void next_row(struct slot *slot)
+{
+	slot->fault.rule += slot->fault.for_good;
+	slot->fault.for_good = !slot->fault.for_good;
+	slot->fault.index = 1;
+	slot->failed = slot->missed = 0;
 }
 
 /* Goes on where the slot says; returns false if another process has to. */
@@ -88,34 +131,21 @@ static bool run_job(struct slot *slot, const struct job *job)
 {
 	bool fresh = (job->scenario->flags & SCENARIO_FRESH) != 0;
 	struct fault start = slot->resumed ? slot->fault : (struct fault){0, 1, false};
-	struct fault *fault = &slot->fault;
-	bool makes[MAX_RULES];
+	int calls[MAX_RULES];
 
-	take_census(slot, job, makes);
-	for (int rule = start.rule; rule < fault_rule_count; rule++) {
-		bool again = rule == start.rule;
-
-		for (int mode = again ? start.for_good : 0; mode < 2; mode++) {
-			int index = again && mode == start.for_good ? start.index : 1;
-
-			if (!makes[rule] || (mode == 1 && fault_rules[rule].flags & RULE_ONCE))
-				continue;
-			while ((index = selected(&fault_rules[rule], mode == 1, index)) > 0) {
-				bool more;
-
-				*fault = (struct fault){rule, index, mode == 1};
-				more = run_case(slot, job, fault);
-				if (fresh) {
-					*fault = more ? (struct fault){rule, index + 1, mode == 1}
-						 : mode == 0 ? (struct fault){rule, 1, true}
-							     : (struct fault){rule + 1, 1, false};
-					return false;
-				}
-				if (!more)
-					break;
-				index++;
-			}
+	if (!slot->resumed)
+		slot->failed = slot->missed = 0;
+	take_census(slot, job, calls);
+	slot->fault = start;
+	while (slot->fault.rule < fault_rule_count) {
+		if (!has_more(slot, job, calls[slot->fault.rule])) {
+			next_row(slot);
+			continue;
 		}
+		run_case(slot, job);
+		slot->fault.index++;
+		if (fresh)
+			return false;
 	}
 	return true;
 }
@@ -150,6 +180,7 @@ static void child_main(struct slot *slot)
 {
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	dup2(slot->report, STDERR_FILENO);
+	fault_count_into(&slot->delivered);
 	prepare_process();
 	for (;;) {
 		const struct job *job;
@@ -208,7 +239,8 @@ static bool is_said_abort(const struct fault *fault, int status, const char *rep
 {
 	return fault_rules[fault->rule].call == CALL_memory && WIFSIGNALED(status) &&
 	       WTERMSIG(status) == SIGABRT &&
-	       strstr(report, "no memory for libuv, most likely for its table of descriptors") != NULL;
+	       strstr(report, "no memory for libuv, most likely for its table of descriptors") !=
+		       NULL;
 }
 
 /* A child is gone in the middle of a case. */
@@ -224,17 +256,18 @@ static void bury(struct slot *slot, int status, bool hung)
 		slot->job = -1;
 		return;
 	}
-	count_case(job, &slot->fault);
 	shared->hangs += hung;
-	if (!hung && is_said_abort(&slot->fault, status, report)) {
+	slot->missed = 0;
+	if (!hung && slot->delivered > 0 && is_said_abort(&slot->fault, status, report)) {
 		tally_of(job)->aborts++;
 		slot->fault.index++;
 		slot->resumed = true;
 		return;
 	}
+	if (slot->delivered > 0)
+		count_case(job, &slot->fault);
 	if (hung)
-		snprintf(problem, sizeof problem, "no end after %g s",
-			 CASE_SECONDS * case_slowness());
+		snprintf(problem, sizeof problem, "no end after %g s", case_limit());
 	else if (WIFSIGNALED(status))
 		snprintf(problem, sizeof problem, "killed by signal %d (%s)", WTERMSIG(status),
 			 strsignal(WTERMSIG(status)));
@@ -242,6 +275,7 @@ static void bury(struct slot *slot, int status, bool hung)
 		snprintf(problem, sizeof problem, "exit code %d", WEXITSTATUS(status));
 	report_death(job, &slot->fault, problem, report);
 	slot->fault.index++;
+	slot->failed++;
 	slot->resumed = true;
 	if (++slot->deaths >= MAX_DEATHS) {
 		report_failure(job, &slot->fault, "too many deaths, the rest is left out");
@@ -252,8 +286,7 @@ static void bury(struct slot *slot, int status, bool hung)
 static bool watch(struct slot *slot)
 {
 	uint64_t since = slot->since;
-	bool hung =
-		since != 0 && now_ns() - since > (uint64_t)(CASE_SECONDS * case_slowness() * 1e9);
+	bool hung = since != 0 && now_ns() - since > (uint64_t)(case_limit() * 1e9);
 	int status = 0;
 
 	if (slot->finished && slot->pid == 0)

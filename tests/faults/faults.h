@@ -14,6 +14,7 @@
 #ifndef SKUA_TESTS_FAULTS_FAULTS_H
 #define SKUA_TESTS_FAULTS_FAULTS_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -110,6 +111,8 @@ void fault_pause(void);
 void fault_resume(void);
 void fault_disarm(void);
 int fault_delivered(void);
+/* Has deliveries counted in memory that outlives the process. */
+void fault_count_into(atomic_int *place);
 /* How many calls of a rule's kind were made since the plan was armed, pauses left out. */
 int fault_calls(const struct fault_rule *rule);
 
@@ -124,6 +127,8 @@ bool calls_init(void);
 /* Has the library take its memory from here. */
 void memory_init(void);
 long memory_alive(void);
+/* A block that counts as the library's. */
+void *memory_take(void);
 
 /* ---- Scenarios ---- */
 
@@ -140,6 +145,7 @@ enum {
 	SCENARIO_AUTO = 4,       /* the number of workers is found out */
 	SCENARIO_CPUS = 8,       /* the worker is kept on a CPU */
 	SCENARIO_ONE = 16,       /* the number of workers makes no difference */
+	SCENARIO_PEER = 32,      /* has two ends of a connection: one sees what befalls the other */
 };
 
 struct scenario {
@@ -167,6 +173,9 @@ int env_block_on(struct env *env, skua_future *future);
 
 /* Waits for a task, also without memory, and gives its result. */
 int64_t env_wait(skua_task **task);
+
+/* Of the results of two ends of a connection: the failure, not what the other end saw of it. */
+int64_t first_cause(int64_t here, int64_t there);
 
 /* A listener, a server task, a client: bytes go and come back, and are compared. */
 int echo_once(struct env *env);

@@ -1,10 +1,12 @@
 /* main.c - fault injection: what there is to do, and the command line; see faults.h. */
 #include <fnmatch.h>
 #include <getopt.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include "run.h"
 
@@ -17,8 +19,24 @@ int scenario_count;
 
 /* ---- What there is to do ---- */
 
+__attribute__((noreturn)) static void refuse(const char *what, const char *which)
+{
+	fprintf(stderr, "faults: %s%s\n", what, which);
+	exit(2);
+}
+
+/* For a table that has become too small. */
+__attribute__((noreturn)) static void overflow(const char *limit)
+{
+	fprintf(stderr, "faults: %s is too small\n", limit);
+	abort();
+}
+
 static bool is_wanted(const char *name)
 {
+	for (int i = 0; i < options.name_count; i++)
+		if (strcmp(name + strlen("faults/"), options.names[i]) == 0)
+			return true;
 	for (int i = 0; i < options.filter_count; i++) {
 		const char *filter = options.filters[i];
 
@@ -26,25 +44,23 @@ static bool is_wanted(const char *name)
 						   : strstr(name, filter) != NULL)
 			return true;
 	}
-	return options.filter_count == 0;
+	return options.filter_count == 0 && options.name_count == 0;
 }
 
 static void add_job(const struct scenario *scenario, uint32_t backend, uint32_t workers)
 {
-	struct job *job = &jobs[job_count];
+	struct job job = {.scenario = scenario, .backend = backend, .workers = workers};
 
-	job->scenario = scenario;
-	job->backend = backend;
-	job->workers = workers;
-	snprintf(job->name, sizeof job->name, "faults/%s/%s/%u", scenario->name,
+	snprintf(job.name, sizeof job.name, "faults/%s/%s/%u", scenario->name,
 		 backend == SKUA_IO_BACKEND_EPOLL ? "epoll" : "uv", workers);
-	if (!is_wanted(job->name))
+	if (!is_wanted(job.name))
 		return;
 	/* A sample: each scenario once, with one backend or the other. */
 	if (options.quick && (scenario_count + (int)backend) % 2 != 0)
 		return;
-	if (job_count + 1 < MAX_JOBS)
-		job_count++;
+	if (job_count == MAX_JOBS)
+		overflow("MAX_JOBS");
+	jobs[job_count++] = job;
 }
 
 static void add_scenarios(const struct scenario *list, int count)
@@ -52,6 +68,8 @@ static void add_scenarios(const struct scenario *list, int count)
 	for (int i = 0; i < count; i++) {
 		bool one = (list[i].flags & SCENARIO_ONE) != 0;
 
+		if (scenario_count == MAX_SCENARIOS)
+			overflow("MAX_SCENARIOS");
 		scenarios[scenario_count] = &list[i];
 		for (uint32_t backend = SKUA_IO_BACKEND_EPOLL; backend <= SKUA_IO_BACKEND_UV;
 		     backend++)
@@ -64,30 +82,44 @@ static void add_scenarios(const struct scenario *list, int count)
 
 /* ---- One case again ---- */
 
+static void on_alarm(int signal)
+{
+	static const char text[] = "faults: the case has not ended in its time\n";
+
+	(void)signal;
+	(void)!write(STDERR_FILENO, text, sizeof text - 1);
+	_exit(1);
+}
+
 static int replay(void)
 {
 	struct fault fault;
 	bool none = strcmp(options.fault, "none") == 0;
-	int problems = 0;
+	int problems = 0, delivered = 0;
 
-	if (!none && !fault_parse(options.fault, &fault)) {
-		fprintf(stderr, "faults: no such fault: %s\n", options.fault);
-		return 2;
-	}
+	if (!none && !fault_parse(options.fault, &fault))
+		refuse("no such fault: ", options.fault);
+	signal(SIGALRM, on_alarm);
 	prepare_process();
 	for (int turn = 0; turn < options.repeat; turn++)
 		for (int i = 0; i < job_count; i++) {
 			struct outcome outcome;
 
 			warm_up(&jobs[i]);
+			alarm((unsigned)case_limit() + 1);
 			case_run(&jobs[i], none ? NULL : &fault, &outcome);
+			alarm(0);
 			printf("%s: delivered %d times, result %s, %s\n", jobs[i].name,
 			       outcome.delivered,
 			       outcome.result == 0 ? "0" : fault_error_name(-outcome.result),
 			       outcome.problem[0] != '\0' ? outcome.problem : "all well");
+			fflush(stdout);
 			problems += outcome.problem[0] != '\0';
+			delivered += outcome.delivered > 0;
 		}
-	return problems > 0;
+	if (!none && delivered == 0)
+		fprintf(stderr, "faults: nothing was made to fail: there are fewer such calls\n");
+	return problems > 0 || (!none && delivered == 0);
 }
 
 /* ---- The command line ---- */
@@ -96,19 +128,39 @@ static void usage(void)
 {
 	printf("usage: faults [OPTION]... [FILTER]...\n\n"
 	       "  --filter=GLOB     only jobs whose name faults/SCENARIO/BACKEND/WORKERS matches\n"
-	       "  --scenario=NAME   SCENARIO/BACKEND/WORKERS, for --fault\n"
-	       "  --fault=FAULT     only this one, in this process: CALL:INDEX:ERROR:once|forgood\n"
+	       "  --scenario=NAME   the job that is called exactly SCENARIO/BACKEND/WORKERS\n"
+	       "  --fault=FAULT     only this one, in this process: CALL:INDEX:ERROR:once|forgood,\n"
+	       "                    or none; an index counts the calls of all threads, so a case\n"
+	       "                    comes again likely, not certainly\n"
 	       "  --repeat=N        that N times\n"
 	       "  --quick           a fixed sample\n"
-	       "  --jobs=N          processes at a time (default 2)\n"
+	       "  --jobs=N          processes at a time, 1 to 8 (default 2)\n"
 	       "  --list            the names of the jobs\n"
 	       "  --tap             write TAP\n");
 }
 
 static void add_filter(const char *filter)
 {
-	if (options.filter_count < (int)(sizeof options.filters / sizeof *options.filters))
-		options.filters[options.filter_count++] = filter;
+	if (options.filter_count == sizeof options.filters / sizeof *options.filters)
+		refuse("too many filters: ", filter);
+	options.filters[options.filter_count++] = filter;
+}
+
+static void add_name(const char *name)
+{
+	if (options.name_count == sizeof options.names / sizeof *options.names)
+		refuse("too many scenarios: ", name);
+	options.names[options.name_count++] = name;
+}
+
+static int number_of(const char *text, unsigned long most)
+{
+	char *end;
+	unsigned long number = strtoul(text, &end, 10);
+
+	if (text[0] < '0' || text[0] > '9' || *end != '\0' || number < 1 || number > most)
+		refuse("no number, or none that is accepted: ", text);
+	return (int)number;
 }
 
 static void parse_options(int argc, char **argv)
@@ -131,20 +183,22 @@ static void parse_options(int argc, char **argv)
 	while ((option = getopt_long(argc, argv, "", names, NULL)) != -1)
 		switch (option) {
 		case 'f':
-		case 's':
 			add_filter(optarg);
+			break;
+		case 's':
+			add_name(optarg);
 			break;
 		case 'x':
 			options.fault = optarg;
 			break;
 		case 'r':
-			options.repeat = atoi(optarg);
+			options.repeat = number_of(optarg, 1000000);
 			break;
 		case 'q':
 			options.quick = true;
 			break;
 		case 'j':
-			options.children = atoi(optarg);
+			options.children = number_of(optarg, MAX_CHILDREN);
 			break;
 		case 'l':
 			options.list = true;
@@ -159,21 +213,30 @@ static void parse_options(int argc, char **argv)
 			usage();
 			exit(2);
 		}
-	/* As the other tests take them. */
+	/* As the other tests take them: the suite gives its filter to each. */
+	options.by_position = options.filter_count + options.name_count == 0 && optind < argc;
 	while (optind < argc)
 		add_filter(argv[optind++]);
-	if (options.children < 1 || options.children > MAX_CHILDREN)
-		options.children = 2;
 }
 
 int main(int argc, char **argv)
 {
+	const char *canary;
+
 	parse_options(argc, argv);
 	if (!calls_init())
 		return 2;
+	if (fault_rule_count > MAX_RULES)
+		overflow("MAX_RULES");
 	add_scenarios(scenarios_of_tasks, scenarios_of_tasks_count);
 	add_scenarios(scenarios_of_tcp, scenarios_of_tcp_count);
 	add_scenarios(scenarios_of_io, scenarios_of_io_count);
+	if (job_count == 0 && options.tap && options.by_position) {
+		printf("TAP version 13\n1..0\n");
+		return 0;
+	}
+	if (job_count == 0)
+		refuse("no job has such a name: --list shows them", "");
 	if (options.list) {
 		for (int i = 0; i < job_count; i++)
 			printf("%s\n", jobs[i].name);
@@ -195,7 +258,9 @@ int main(int argc, char **argv)
 	       "1..1\n");
 	return 0;
 #endif
+	canary = run_canaries();
 	run_all();
-	print_summary();
-	return shared->failures > 0 || shared->leaks > 0 || shared->hangs > 0;
+	if (!print_summary(canary))
+		return 1;
+	return canary != NULL || shared->failures > 0 || shared->leaks > 0 || shared->hangs > 0;
 }

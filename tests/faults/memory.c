@@ -62,6 +62,11 @@ void memory_init(void)
 	}
 }
 
+void *memory_take(void)
+{
+	return counted(malloc(1));
+}
+
 long memory_alive(void)
 {
 	return alive;

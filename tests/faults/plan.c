@@ -18,8 +18,8 @@
 
 /*
  * Not here, because no kernel does it: EAGAIN for a socket that is ready (the descriptor is
- * edge-triggered, so no second edge would come), an endless row of EINTR, a clock or a yield that
- * fails. And not here because libuv has no answer but abort(): epoll_ctl inside its loop (its check
+ * edge-triggered, so no second edge would come), an endless row of EINTR or of futex waits whose
+ * value has changed, a clock or a yield that fails. And not here because libuv has no answer but abort(): epoll_ctl inside its loop (its check
  * of a new uv_poll_t is here), reads and writes of its eventfd that fail otherwise than by EINTR.
  */
 const struct fault_rule fault_rules[] = {
@@ -41,7 +41,7 @@ const struct fault_rule fault_rules[] = {
 	SKUA(accept4, ENFILE, RULE_ABSORBED | RULE_WAITS),
 	SKUA(accept4, ENOBUFS, RULE_ABSORBED | RULE_WAITS),
 	SKUA(accept4, ENOMEM, RULE_ABSORBED | RULE_WAITS),
-	SKUA(accept4, EINTR, RULE_ABSORBED | RULE_WAITS),
+	SKUA(accept4, EINTR, RULE_ABSORBED | RULE_ONCE),
 	SKUA(accept4, ECONNABORTED, RULE_ABSORBED | RULE_WAITS),
 	SKUA(accept4, EPROTO, RULE_ABSORBED | RULE_WAITS),
 	SKUA(accept4, EINVAL, 0),
@@ -49,7 +49,7 @@ const struct fault_rule fault_rules[] = {
 	SKUA(connect, ENETUNREACH, 0),
 	SKUA(connect, EADDRNOTAVAIL, 0),
 	SKUA(connect, ENOBUFS, 0),
-	SKUA(connect, EINTR, RULE_ABSORBED),
+	SKUA(connect, EINTR, RULE_ABSORBED | RULE_ONCE),
 	SKUA(getsockopt, ENOBUFS, 0),
 	SKUA(getsockopt, ENOMEM, 0),
 	SKUA(so_error, ECONNREFUSED, 0),
@@ -60,22 +60,22 @@ const struct fault_rule fault_rules[] = {
 	SKUA(recv, ECONNRESET, 0),
 	SKUA(recv, ENOMEM, 0),
 	SKUA(recv, ENOBUFS, 0),
-	SKUA(recv, EINTR, 0),
+	SKUA(recv, EINTR, RULE_ONCE),
 	SKUA(recv, FAULT_SHORT, RULE_ABSORBED),
 	SKUA(send, ECONNRESET, 0),
 	SKUA(send, EPIPE, 0),
 	SKUA(send, ENOBUFS, 0),
 	SKUA(send, ENOMEM, 0),
-	SKUA(send, EINTR, 0),
+	SKUA(send, EINTR, RULE_ONCE),
 	SKUA(send, FAULT_SHORT, RULE_ABSORBED),
 	SKUA(sendmsg, ECONNRESET, 0),
 	SKUA(sendmsg, EPIPE, 0),
 	SKUA(sendmsg, ENOBUFS, 0),
 	SKUA(sendmsg, ENOMEM, 0),
-	SKUA(sendmsg, EINTR, 0),
+	SKUA(sendmsg, EINTR, RULE_ONCE),
 	SKUA(sendmsg, FAULT_SHORT, RULE_ABSORBED),
 	SKUA(shutdown, ENOTCONN, 0),
-	SKUA(close, EINTR, RULE_ABSORBED),
+	SKUA(close, EINTR, RULE_ABSORBED | RULE_ONCE),
 	SKUA(close, EIO, RULE_ABSORBED),
 	SKUA(fcntl64, EBADF, 0),
 	SKUA(fstat64, EBADF, 0),
@@ -93,8 +93,8 @@ const struct fault_rule fault_rules[] = {
 	SKUA(pthread_create, EAGAIN, 0),
 	SKUA(pthread_create, ENOMEM, 0),
 	SKUA(pthread_setname_np, ENOENT, RULE_ABSORBED),
-	SKUA(futex_wait, EINTR, RULE_ABSORBED),
-	SKUA(futex_wait, EAGAIN, RULE_ABSORBED),
+	SKUA(futex_wait, EINTR, RULE_ABSORBED | RULE_ONCE),
+	SKUA(futex_wait, EAGAIN, RULE_ABSORBED | RULE_ONCE),
 	SKUA(sched_getaffinity, EINVAL, 0),
 	SKUA(sched_getaffinity, EPERM, 0),
 	SKUA(sched_setaffinity, EINVAL, RULE_ABSORBED),
@@ -104,7 +104,7 @@ const struct fault_rule fault_rules[] = {
 	SKUA(open64, ENFILE, RULE_ABSORBED),
 	SKUA(open64, ENOENT, RULE_ABSORBED),
 	SKUA(open64, ENOMEM, RULE_ABSORBED),
-	SKUA(open64, EINTR, RULE_ABSORBED),
+	SKUA(open64, EINTR, RULE_ABSORBED | RULE_ONCE),
 	SKUA(read, EIO, RULE_ABSORBED),
 	SKUA(read, ENODEV, RULE_ABSORBED),
 	SKUA(read, EINTR, RULE_ABSORBED | RULE_ONCE),
@@ -125,7 +125,7 @@ const struct fault_rule fault_rules[] = {
 	LIBUV(pipe2, ENFILE, 0),
 	LIBUV(read, EINTR, RULE_ABSORBED | RULE_ONCE),
 	LIBUV(write, EINTR, RULE_ABSORBED | RULE_ONCE),
-	LIBUV(close, EINTR, RULE_ABSORBED),
+	LIBUV(close, EINTR, RULE_ABSORBED | RULE_ONCE),
 };
 
 const int fault_rule_count = sizeof fault_rules / sizeof *fault_rules;
@@ -183,9 +183,17 @@ static struct {
 	atomic_int counting; /* also while nothing is to fail */
 	atomic_int call, origin;
 	atomic_int error, index, for_good;
-	atomic_int seen, delivered;
+	atomic_int seen;
 	atomic_int calls[FAULT_CALL_COUNT][2];
 } plan;
+
+static atomic_int own_delivered;
+static atomic_int *delivered = &own_delivered;
+
+void fault_count_into(atomic_int *place)
+{
+	delivered = place;
+}
 
 void fault_arm(const struct fault *fault)
 {
@@ -197,7 +205,7 @@ void fault_arm(const struct fault *fault)
 	plan.index = fault != NULL ? fault->index : 0;
 	plan.for_good = fault != NULL && fault->for_good;
 	plan.seen = 0;
-	plan.delivered = 0;
+	*delivered = 0;
 	for (int i = 0; i < FAULT_CALL_COUNT; i++)
 		plan.calls[i][0] = plan.calls[i][1] = 0;
 	plan.counting = 1;
@@ -221,7 +229,7 @@ void fault_disarm(void)
 
 int fault_delivered(void)
 {
-	return plan.delivered;
+	return *delivered;
 }
 
 int fault_calls(const struct fault_rule *rule)
@@ -241,6 +249,6 @@ int fault_at(enum fault_call call, enum fault_origin origin)
 	number = ++plan.seen;
 	if (number != plan.index && !(plan.for_good && number > plan.index))
 		return 0;
-	plan.delivered++;
+	(*delivered)++;
 	return plan.error;
 }

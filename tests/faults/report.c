@@ -22,7 +22,9 @@ void report_death(const struct job *job, const struct fault *fault, const char *
 
 	if (fault != NULL)
 		fault_format(fault, name, sizeof name);
-	snprintf(text, sizeof text, "FAILED %s: %s: %s\n  repeat: %s --scenario=%s --fault=%s\n",
+	snprintf(text, sizeof text,
+		 "FAILED %s: %s: %s\n  repeat: %s --scenario=%s --fault=%s --repeat=20\n"
+		 "  (likely, not certain: an index counts the calls of all threads)\n",
 		 job->name, name, problem, options.program, job->name + strlen("faults/"), name);
 	shared->failures++;
 	tally->failed++;
@@ -38,6 +40,11 @@ void report_death(const struct job *job, const struct fault *fault, const char *
 	snprintf(shared->note[number].text, sizeof shared->note[number].text, "%s%s", text, lines);
 }
 
+void report_left_out(const struct job *job, const struct fault *fault)
+{
+	report_failure(job, fault, "too many indexes have failed, the others are left out");
+}
+
 void report_failure(const struct job *job, const struct fault *fault, const char *problem)
 {
 	report_death(job, fault, problem, "");
@@ -51,6 +58,7 @@ void count_case(const struct job *job, const struct fault *fault)
 		tally->memory_cases++;
 	else
 		tally->call_cases++;
+	shared->rule_cases[fault->rule]++;
 }
 
 void report_outcome(const struct job *job, const struct fault *fault, const struct outcome *outcome)
@@ -86,9 +94,62 @@ static void format_errors(const struct tally *tally, char *text, size_t size)
 						   fault_error_name(i));
 }
 
-static void print_table(void)
+static bool is_whole(void)
 {
-	int memory = 0, calls = 0, aborts = 0;
+	return options.filter_count == 0 && options.name_count == 0;
+}
+
+static int cases_of(const struct tally *tally)
+{
+	return tally->memory_cases + tally->call_cases;
+}
+
+/* What the whole run must have reached: each scenario and each rule. Returns how much it has not,
+ * with a line for each unless `start` is NULL. */
+static int check_floor(const char *start)
+{
+	int missing = 0;
+
+	for (int i = 0; i < scenario_count && is_whole(); i++)
+		if (cases_of(&shared->tallies[i]) == 0) {
+			missing++;
+			if (start != NULL)
+				printf("%sin scenario %s nothing was made to fail\n", start,
+				       scenarios[i]->name);
+		}
+	for (int i = 0; i < fault_rule_count && is_whole(); i++)
+		if (shared->rule_cases[i] == 0) {
+			struct fault fault = {i, 1, false};
+			char name[64];
+
+			missing++;
+			fault_format(&fault, name, sizeof name);
+			if (start != NULL)
+				printf("%sin no scenario came %s\n", start, name);
+		}
+	return missing;
+}
+
+struct sums {
+	int memory, calls, aborts;
+};
+
+static struct sums sum_up(void)
+{
+	struct sums sums = {0, 0, 0};
+
+	for (int i = 0; i < scenario_count; i++) {
+		sums.memory += shared->tallies[i].memory_cases;
+		sums.calls += shared->tallies[i].call_cases;
+		sums.aborts += shared->tallies[i].aborts;
+	}
+	return sums;
+}
+
+static bool print_table(const char *canary)
+{
+	struct sums sums = sum_up();
+	int missing;
 
 	printf("%-18s %8s %8s %9s %7s  %s\n", "scenario", "memory", "calls", "absorbed", "errors",
 	       "which");
@@ -97,22 +158,25 @@ static void print_table(void)
 		char errors[512];
 
 		format_errors(tally, errors, sizeof errors);
-		memory += tally->memory_cases;
-		calls += tally->call_cases;
-		aborts += tally->aborts;
-		if (tally->memory_cases + tally->call_cases + tally->failed > 0)
+		if (cases_of(tally) + tally->failed > 0)
 			printf("%-18s %8d %8d %9d %7d %s\n", scenarios[i]->name,
 			       tally->memory_cases, tally->call_cases, tally->absorbed,
 			       tally->errors, errors);
 	}
-	if (aborts > 0)
-		printf("in %d of these libuv got no memory for its table of descriptors, and the "
-		       "process ended with that message\n",
-		       aborts);
+	missing = check_floor("FAILED ");
+	if (canary != NULL)
+		printf("FAILED canary: %s\n", canary);
+	else
+		printf("canary: each case that must fail has failed\n");
+	if (sums.aborts > 0)
+		printf("not among these: %d allocation failures after which libuv aborted, as the "
+		       "library had said\n",
+		       sums.aborts);
 	if (shared->failures > 0)
 		printf("%d of %d cases failed\n", shared->failures, shared->cases);
 	printf("faults: %d allocation failures, %d system call failures, %d leaks, %d hangs\n",
-	       memory, calls, shared->leaks, shared->hangs);
+	       sums.memory, sums.calls, shared->leaks, shared->hangs);
+	return missing == 0;
 }
 
 /* As comments, line by line. */
@@ -130,29 +194,40 @@ static void print_notes(int scenario)
 	}
 }
 
-static void print_tap(void)
+static bool print_tap(const char *canary)
 {
-	int number = 0, memory = 0, calls = 0;
+	struct sums sums = sum_up();
+	int number = 0, missing = 0;
 
 	for (int i = 0; i < scenario_count; i++) {
 		const struct tally *tally = &shared->tallies[i];
 
-		memory += tally->memory_cases;
-		calls += tally->call_cases;
-		if (tally->memory_cases + tally->call_cases + tally->failed == 0)
+		if (cases_of(tally) + tally->failed == 0)
 			continue;
 		printf("%s %d - faults/%s\n", tally->failed == 0 ? "ok" : "not ok", ++number,
 		       scenarios[i]->name);
 		print_notes(i);
 	}
-	printf("# a sample: %d allocation failures, %d system call failures\n1..%d\n", memory,
-	       calls, number);
+	if (shared->notes > MAX_NOTES)
+		printf("# %d more failures are not told\n", shared->notes - MAX_NOTES);
+	printf("%s %d - faults/canary\n", canary == NULL ? "ok" : "not ok", ++number);
+	if (canary != NULL)
+		printf("# %s\n", canary);
+	if (is_whole()) {
+		/* The details of a result come below it, and this one has to be known before. */
+		missing = check_floor(NULL);
+		printf("%s %d - faults/floor\n", missing == 0 ? "ok" : "not ok", ++number);
+		check_floor("# ");
+	}
+	printf("# faults: %d allocation failures, %d system call failures", sums.memory,
+	       sums.calls);
+	if (sums.aborts > 0)
+		printf(", %d aborts of libuv that the library announced", sums.aborts);
+	printf("%s\n1..%d\n", options.quick ? " (a fixed choice of indexes)" : "", number);
+	return missing == 0;
 }
 
-void print_summary(void)
+bool print_summary(const char *canary)
 {
-	if (options.tap)
-		print_tap();
-	else
-		print_table();
+	return options.tap ? print_tap(canary) : print_table(canary);
 }

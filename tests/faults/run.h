@@ -14,9 +14,11 @@ enum {
 	MAX_RULES = 256,
 	MAX_NOTES = 64,      /* of failures, in TAP */
 	MAX_DEATHS = 12,     /* of one job, before the rest of it is left out */
+	MAX_FAILURES = 4,    /* of one rule and mode in one job, before its other indexes are */
 	CALLS_ONCE = 24,     /* so many calls of one kind are made to fail, */
 	CALLS_FOR_GOOD = 10, /* one at a time, or from there on */
 	MEMORY_LIMIT = 2000,
+	CENSUS_RUNS = 3, /* without any failure, before a job */
 	CASE_SECONDS = 5,
 };
 
@@ -25,8 +27,10 @@ struct slot {
 	pid_t pid;
 	int job; /* -1: it may take the next one */
 	struct fault fault;
+	int failed, missed; /* indexes of this rule and mode: in all, and in vain at the end */
 	bool resumed, finished;
 	int deaths, report;     /* its standard error */
+	atomic_int delivered;   /* in the case that runs */
 	_Atomic uint64_t since; /* in ns; 0: between two cases */
 };
 
@@ -45,12 +49,15 @@ struct shared {
 	atomic_int next_job, leaks, hangs, failures, cases, notes;
 	struct slot slots[MAX_CHILDREN];
 	struct tally tallies[MAX_SCENARIOS];
+	atomic_int rule_cases[MAX_RULES]; /* in which it was delivered */
 	struct note note[MAX_NOTES];
 };
 
 struct options {
-	const char *program, *filters[16], *fault;
-	int filter_count, children, repeat;
+	const char *program, *fault;
+	const char *filters[16], *names[16]; /* of jobs: parts or globs of them, and exact ones */
+	int filter_count, name_count, children, repeat;
+	bool by_position; /* only filters that are no options, as the suite gives them */
 	bool tap, quick, list;
 };
 
@@ -70,6 +77,14 @@ void warm_up(const struct job *job);
 /* Runs all jobs with all their faults. */
 void run_all(void);
 
+/* Seconds after which a case is ended. */
+double case_limit(void);
+
+/* ---- canary.c ---- */
+
+/* Cases that must be found to fail. A message that says which was not, or NULL. */
+const char *run_canaries(void);
+
 /* ---- report.c ---- */
 
 struct tally *tally_of(const struct job *job);
@@ -77,12 +92,14 @@ struct tally *tally_of(const struct job *job);
 void report_failure(const struct job *job, const struct fault *fault, const char *problem);
 void report_outcome(const struct job *job, const struct fault *fault,
 		    const struct outcome *outcome);
-/* A case in which a fault was delivered. */
+/* Too much has failed for the other indexes to be tried. */
+void report_left_out(const struct job *job, const struct fault *fault);
+/* A case in which a fault was delivered; not that libuv aborted over it. */
 void count_case(const struct job *job, const struct fault *fault);
 /* The same with lines from elsewhere below it. */
 void report_death(const struct job *job, const struct fault *fault, const char *problem,
 		  const char *lines);
-/* The whole at the end: a table, or TAP. */
-void print_summary(void);
+/* The whole at the end: a table, or TAP. Returns whether all is well. */
+bool print_summary(const char *canary);
 
 #endif /* SKUA_TESTS_FAULTS_RUN_H */

@@ -51,6 +51,15 @@ int64_t env_wait(skua_task **task)
 	return skua_task_wait(task);
 }
 
+int64_t first_cause(int64_t here, int64_t there)
+{
+	bool seen_from_here = here == -ECONNRESET || here == -EPIPE || here == -ENOTCONN;
+
+	if (there < 0 && (here == 0 || (seen_from_here && there != -ECANCELED)))
+		return there;
+	return here;
+}
+
 /* ---- Echo ---- */
 
 enum { ECHO_BYTES = 64 };
@@ -145,8 +154,7 @@ static skua_poll echo(skua_cx *cx, struct echo *self)
 		skua_cancel(self->server);
 	while (self->server != NULL) {
 		SKUA_AWAIT(self->n = skua_join(cx, &self->server));
-		if (self->rc == 0 && self->n < 0)
-			self->rc = self->n;
+		self->rc = first_cause(self->rc, self->n);
 		/* A deadline: the server is not to outlive this. */
 		if (self->server != NULL)
 			skua_cancel(self->server);

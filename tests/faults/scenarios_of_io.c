@@ -1,9 +1,11 @@
 /* scenarios_of_io.c - descriptors of one's own: sources on a runtime, and the IO blocker alone. */
 #include <errno.h>
 #include <fcntl.h>
+#include <stdatomic.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "faults.h"
@@ -17,6 +19,9 @@ struct reader {
 	int64_t rc;
 	uint32_t value;
 };
+
+/* Readers that have found nothing: only then is something sent, so that each has to wait. */
+static atomic_int found_nothing;
 
 /* Whether it is done: with the number, or with an error. */
 static bool try_to_read(struct reader *self)
@@ -36,6 +41,7 @@ static skua_poll reader(skua_cx *cx, struct reader *self)
 {
 	SKUA_BEGIN(self);
 	while (!try_to_read(self)) {
+		found_nothing++;
 		SKUA_AWAIT(self->rc = skua_source_readable(cx, self->source));
 		if (self->rc < 0)
 			break;
@@ -65,8 +71,10 @@ static int spawn_reader(struct env *env, int fd, skua_task **task)
 static int run_readers(struct env *env, int count, bool sockets)
 {
 	skua_task *tasks[16] = {NULL};
-	int ends[16][2], made = 0, rc = 0;
+	int ends[16][2], made = 0, readers = 0, rc = 0;
+	uint64_t deadline = skua_now() + env->patience;
 
+	found_nothing = 0;
 	for (; made < count && rc == 0; made++) {
 		int failed =
 			sockets ? socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, ends[made])
@@ -77,7 +85,10 @@ static int run_readers(struct env *env, int count, bool sockets)
 			break;
 		}
 		rc = spawn_reader(env, ends[made][0], &tasks[made]);
+		readers += tasks[made] != NULL;
 	}
+	while (found_nothing < readers && skua_now() < deadline)
+		nanosleep(&(struct timespec){0, 50000}, NULL);
 	for (int i = 0; i < made; i++) {
 		uint32_t value = 1000u + (uint32_t)i;
 

@@ -3,6 +3,7 @@
 #include <pthread.h>
 #include <semaphore.h>
 #include <stdatomic.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
@@ -95,6 +96,27 @@ static int run_two_runtimes(struct env *env)
 	if (skua_runtime_free(second.rt) != 0)
 		env_wrong(env, "the second runtime dropped tasks");
 	return rc;
+}
+
+/* A runtime that is refused for a value in the environment, with a line in the log. */
+static int run_bad_variable(struct env *env)
+{
+	skua_config config;
+	skua_runtime *rt = NULL;
+	int rc;
+
+	skua_config_init(&config);
+	config.workers = 1;
+	config.io_backend = env->backend;
+	config.pinned = ENV_PINNED & ~(uint32_t)SKUA_KNOB_BUDGET;
+	setenv("SKUA_BUDGET", "none", 1);
+	rc = skua_runtime_new(&config, &rt);
+	unsetenv("SKUA_BUDGET");
+	if (rc == 0) {
+		env_wrong(env, "a bad value was taken");
+		skua_runtime_free(rt);
+	}
+	return rc == -EINVAL ? 0 : rc;
 }
 
 /* ---- Spawning ---- */
@@ -520,7 +542,8 @@ const struct scenario scenarios_of_tasks[] = {
 	{"runtime", 0, run_nothing, NULL},
 	{"auto_workers", SCENARIO_AUTO, run_nothing, NULL},
 	{"pinned_workers", SCENARIO_CPUS, run_block_on, NULL},
-	{"two_runtimes", 0, run_two_runtimes, NULL},
+	{"two_runtimes", SCENARIO_PEER, run_two_runtimes, NULL},
+	{"bad_variable", 0, run_bad_variable, NULL},
 	{"spawn", 0, run_spawn, NULL},
 	{"spawn_many", 0, run_spawn_many, NULL},
 	{"spawn_outside", 0, run_spawn_outside, NULL},

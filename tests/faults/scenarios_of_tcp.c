@@ -142,8 +142,7 @@ static skua_poll receiver(skua_cx *cx, struct receiver *self)
 		skua_cancel(self->sender);
 	while (self->sender != NULL) {
 		SKUA_AWAIT(self->n = skua_join(cx, &self->sender));
-		if (self->rc == 0 && self->n < 0)
-			self->rc = self->n;
+		self->rc = first_cause(self->rc, self->n);
 		if (self->sender != NULL)
 			skua_cancel(self->sender);
 	}
@@ -372,13 +371,13 @@ static int run_echo_thrice(struct env *env)
 }
 
 const struct scenario scenarios_of_tcp[] = {
-	{"echo", 0, run_echo, NULL},
-	{"echo_thrice", 0, run_echo_thrice, NULL},
-	{"write_all", 0, run_write_all, NULL},
-	{"write_much", 0, run_write_much, NULL},
-	{"write", 0, run_write, NULL},
-	{"writev", 0, run_writev, NULL},
-	{"hang_up", 0, run_hang_up, NULL},
+	{"echo", SCENARIO_PEER, run_echo, NULL},
+	{"echo_thrice", SCENARIO_PEER, run_echo_thrice, NULL},
+	{"write_all", SCENARIO_PEER, run_write_all, NULL},
+	{"write_much", SCENARIO_PEER, run_write_much, NULL},
+	{"write", SCENARIO_PEER, run_write, NULL},
+	{"writev", SCENARIO_PEER, run_writev, NULL},
+	{"hang_up", SCENARIO_PEER, run_hang_up, NULL},
 	{"connect_refused", 0, run_connect_refused, NULL},
 	{"addresses", 0, run_addresses, NULL},
 	{"accept_cancelled", 0, run_accept_cancelled, NULL},
