@@ -13,7 +13,7 @@
 #include "sched/worker.h"
 
 enum {
-	MAX_PLACES = 4096, /* queued tasks that are noted */
+	MAX_PLACES = 1024, /* queued tasks that are noted, on the stack */
 	MAX_TASKS = 500,   /* that are printed */
 	MAX_WAITS = 16,    /* of one task that are printed */
 };
@@ -49,7 +49,10 @@ static void note_deque(struct dump *dump, struct sk_worker *worker)
 	/* Acquire: as in sk_deque_steal. Rings are freed with the scheduler only. */
 	struct sk_ring *ring = sk_load(&worker->deque.ring, SK_ACQUIRE);
 
-	for (uint64_t i = top; i < bottom && bottom - i <= ring->mask + 1; i++)
+	/* An old top is as far behind as it likes; a ring has no more than its size. */
+	if (bottom - top > ring->mask + 1 && bottom > top)
+		top = bottom - (ring->mask + 1);
+	for (uint64_t i = top; i < bottom; i++)
 		note(dump, sk_load(&ring->slots[i & ring->mask], SK_RELAXED), "in the queue",
 		     worker->index);
 }
@@ -264,16 +267,13 @@ void sk_sched_dump(struct sk_sched *sched, FILE *file)
 {
 	static const char *const phases[] = {"open", "closing", "stopped"};
 	const struct sk_driver_ops *ops = sched->options.driver_ops;
-	struct dump *dump = sk_calloc(1, sizeof *dump);
+	struct dump on_stack, *dump = &on_stack;
 	uint64_t spawned = 0, completed = 0;
 
-	if (dump == NULL) {
-		fprintf(file, "no memory for a dump\n");
-		return;
-	}
 	dump->file = file;
 	dump->sched = sched;
 	dump->now = sk_now();
+	dump->place_count = dump->tasks = 0;
 	for (uint32_t i = 0; i < sched->options.workers; i++) {
 		spawned += sk_load(&sched->workers[i]->spawned, SK_RELAXED);
 		completed += sk_load(&sched->workers[i]->completed, SK_RELAXED);
@@ -294,5 +294,4 @@ void sk_sched_dump(struct sk_sched *sched, FILE *file)
 	print_blocking(dump);
 	print_tasks(dump);
 	fflush(file);
-	sk_free(dump);
 }

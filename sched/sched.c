@@ -400,8 +400,11 @@ bool sk_sched_monitor(struct sk_sched *sched)
 	if (sched->monitor_quiet < QUIET_LOOKS)
 		return true;
 	sched->monitor_quiet = 0;
-	/* Sequentially consistent, between giving up and looking once more: a worker that wakes
-	 * clears its bit and then looks at `monitoring`. */
+	/* Between giving up and looking once more there is a fence, and between the clearing of a
+	 * sleeper's bit and its look at `monitoring`, too (sk_sched_watch). The bit may have been
+	 * cleared by who woke the worker, which happened before that fence: that it counts for the
+	 * fence all the same is what C++20 says (P0668), and what all processors do; C11 wants the
+	 * clearing to be the worker's own. */
 	sk_exchange(&sched->monitoring, 0, SK_SEQ_CST);
 	sk_fence();
 	if (sk_idle_count(&sched->idle) == sched->options.workers)
@@ -505,8 +508,8 @@ bool sk_sched_drain(struct sk_sched *sched, uint64_t deadline)
 
 void sk_sched_stop(struct sk_sched *sched)
 {
-	/* Relaxed: who learns of this has been told of CLOSING, or could have been, and the fence that
-	 * came after that releases what was before it. */
+	/* Relaxed: sk_sched_close has been called before, by this thread, and its fence releases what
+	 * was before that. (Not if a start has failed; then there is nothing to be seen.) */
 	sk_store(&sched->phase, SK_PHASE_STOPPED, SK_RELAXED);
 	wake_everybody(sched);
 	for (uint32_t i = 0; i < sched->started; i++)

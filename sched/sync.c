@@ -20,7 +20,10 @@
 
 #include <uv.h>
 
+#include "sched/log.h"
+
 #include "skua/base.h"
+#include "skua/runtime.h"
 
 /* ---- Mistakes ---- */
 
@@ -333,16 +336,15 @@ static skua_allocator allocator = {
 /* How many runtimes and blockers live: while there are any, the table must not change. */
 static SK_ATOMIC(uint32_t) allocator_holders;
 
-/*
- * libuv reallocates its table of descriptors and nothing else, and before 1.51 it aborts without a
- * word if that fails.
- */
+/* Before 1.51, libuv aborts without a word if its table of descriptors cannot grow. */
 static void *libuv_realloc(void *block, size_t size)
 {
 	void *larger = allocator.realloc(block, size);
 
 	if (larger == NULL && uv_version() < (1 << 16 | 51 << 8))
-		sk_panic("no memory for libuv's table of descriptors");
+		sk_log(SKUA_LOG_ERROR,
+		       "no memory for libuv, most likely for its table of descriptors: "
+		       "then it aborts now");
 	return larger;
 }
 
@@ -423,11 +425,12 @@ bool sk_peek(void *copy, const void *from, size_t size)
 	struct iovec into = {copy, size}, out_of = {(void *)(uintptr_t)from, size};
 	ssize_t read = process_vm_readv(getpid(), &into, 1, &out_of, 1, 0);
 
-	if (read >= 0 || (errno != ENOSYS && errno != EPERM))
-		return read == (ssize_t)size;
-#endif
+	/* Where that is forbidden (some sandboxes do), nothing can be read. */
+	return read == (ssize_t)size;
+#else
 	if (from == NULL)
 		return false;
 	memcpy(copy, from, size);
 	return true;
+#endif
 }

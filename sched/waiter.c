@@ -96,8 +96,10 @@ skua_poll sk_slot_wait(sk_slot *slot, const skua_cx *cx)
 		sk_slot_forget(slot, cx->task);
 		return -ENOMEM;
 	}
-	/* Release: the firer sees the waiter whole. */
-	if (sk_cas(slot, &word, waiter, SK_RELEASE, SK_ACQUIRE)) {
+	/* Release: the firer sees the waiter whole. Acquire, if it fails because of an event: what came
+	 * before that. Success has both as well, or compilers for POWER and ARMv7 lose the acquire of
+	 * the failure, which C11 (7.17.7.4) does not let be the stronger one. */
+	if (sk_cas(slot, &word, waiter, SK_ACQ_REL, SK_ACQUIRE)) {
 		if (sk_is_waiter(word))
 			sk_waiter_drop(word);
 		return SKUA_PENDING;

@@ -208,7 +208,7 @@ static bool is_said_abort(const struct fault *fault, int status, const char *rep
 {
 	return fault_rules[fault->rule].call == CALL_memory && WIFSIGNALED(status) &&
 	       WTERMSIG(status) == SIGABRT &&
-	       strstr(report, "no memory for libuv's table of descriptors") != NULL;
+	       strstr(report, "no memory for libuv, most likely for its table of descriptors") != NULL;
 }
 
 /* A child is gone in the middle of a case. */

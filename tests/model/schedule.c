@@ -40,6 +40,8 @@ static void time_out(struct thread *thread)
 /* Nobody can go on: those who have yielded try again, or a timed wait runs out, or that was it. */
 static bool revive(void)
 {
+	struct thread *timed[MC_THREADS];
+	unsigned n = 0;
 	bool any = false;
 
 	for (int i = 0; i < mc->thread_count; i++) {
@@ -55,15 +57,16 @@ static bool revive(void)
 	for (int i = 0; i < mc->thread_count; i++) {
 		struct thread *thread = &mc->threads[i];
 
-		if (thread->status == BLOCKED && thread->timed) {
-			if (!mc->scenario->allow_timeouts)
-				mc_fail("only a timeout ends the wait of thread %d (%s): a wakeup was lost",
-					i, thread->what);
-			time_out(thread);
-			return true;
-		}
+		if (thread->status != BLOCKED || !thread->timed)
+			continue;
+		if (!mc->scenario->allow_timeouts)
+			mc_fail("only a timeout ends the wait of thread %d (%s): a wakeup was lost",
+				i, thread->what);
+		timed[n++] = thread;
 	}
-	return false;
+	if (n > 0)
+		time_out(timed[mc_choose(n)]);
+	return n > 0;
 }
 
 static void report_deadlock(void)
@@ -199,7 +202,7 @@ void mc_yield(void)
 	self()->yielded = true;
 	self()->yields++;
 	for (int i = 0; i < mc->thread_count; i++)
-		if (i != mc->current && mc->threads[i].status == READY)
+		if (i != mc->current && can_go_on(i))
 			mc->threads[i].starved++;
 	self()->priority = --mc->lowest;
 	schedule(false);

@@ -157,7 +157,7 @@ struct explorer {
 	struct knowledge consistent; /* what sequentially consistent operations have seen */
 	uintptr_t arena_used;
 	struct block blocks[BLOCKS]; /* by address */
-	unsigned block_count, blocks_in_use;
+	unsigned block_count, blocks_in_use, reuses;
 
 	int outcome;
 	bool seen[OUTCOMES];
