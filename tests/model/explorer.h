@@ -79,6 +79,9 @@ void mc_join(int number);
 /* The number of the running thread. */
 int mc_self(void);
 
+/* Waits until nobody else can go on, not even because a time runs out. Only where timeouts are allowed. */
+void mc_rest(void);
+
 /* One of 0 to n - 1: for what a scenario wants to be tried in every way. */
 unsigned mc_choose(unsigned n);
 

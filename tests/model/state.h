@@ -90,6 +90,7 @@ struct thread {
 	unsigned yields;  /* since anything has changed */
 	unsigned starved; /* yields of others since it last went on, while it could */
 	bool timed, timed_out;
+	bool rests; /* its time runs out last */
 	const void *blocked_on;
 	const char *what;
 	void (*run)(void *argument);
