@@ -2,7 +2,8 @@
  * lifecycle.h - the life of a task as a matrix: every combination of how it ends, what it waits
  * for, when it is cancelled, what becomes of its handle, when its runtime is freed, who acts on it,
  * and where it runs. matrix.c generates the combinations, says which make no sense and why, and predicts
- * what must come of the others; run.c brings a real task through one of them and compares.
+ * what must come of the others; run.c, with subject.c and joins.c, brings a real task through one of
+ * them and compares.
  *
  * The life of the task has five moments, in this order, and whatever happens to it happens at one:
  *
