@@ -110,8 +110,12 @@ bool life_is_consumed(const struct life_case *c);
 /* The moment of detaching, or NEVER. */
 enum moment life_detached_at(const struct life_case *c);
 
-/* Runs one case; returns how many expectations were not met (each printed as a comment of TAP). */
+/* Runs one case; returns how many expectations were not met. */
 unsigned life_run(const struct life_case *c);
+
+/* Called with a line for each of them, after a line with the name of the case; never two calls at a
+ * time. If NULL, the lines go to standard error. */
+extern void (*life_on_note)(const char *line);
 
 /* If not NULL: called with the scheduler of each case, and with NULL when it has been freed. */
 struct sk_sched;

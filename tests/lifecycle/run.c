@@ -12,20 +12,30 @@
 #include "tests/lifecycle/life.h"
 #include "tests/lifecycle/memory.h"
 
+static void note_on_stderr(const char *line)
+{
+	fprintf(stderr, "lifecycle: %s\n", line);
+}
+
+void (*life_on_note)(const char *line);
+
 __attribute__((format(printf, 2, 3))) void life_fail(struct life *life, const char *format, ...)
 {
-	char name[200];
+	static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+	void (*note)(const char *line) = life_on_note != NULL ? life_on_note : note_on_stderr;
+	char name[200], line[300];
 	va_list arguments;
 
-	life_case_name(life->c, name, sizeof name);
-	if (life->failures++ == 0)
-		printf("# %s\n", name);
-	printf("#     ");
 	va_start(arguments, format);
-	vprintf(format, arguments);
+	vsnprintf(line, sizeof line, format, arguments);
 	va_end(arguments);
-	printf("\n");
-	fflush(stdout);
+	pthread_mutex_lock(&lock);
+	if (life->failures++ == 0) {
+		life_case_name(life->c, name, sizeof name);
+		note(name);
+	}
+	note(line);
+	pthread_mutex_unlock(&lock);
 }
 
 void life_expect(struct life *life, const char *what, int64_t is, int64_t should)
