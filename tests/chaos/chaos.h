@@ -41,6 +41,7 @@ void chaos_span_a_stop(struct chaos *chaos);
 
 /* What the process of a run and its parent tell each other. */
 struct chaos_shared {
+	_Atomic bool ready;  /* to be stopped: it dies with its parent */
 	uint64_t operations; /* at the end */
 	_Atomic bool begun;  /* chaos_span_a_stop: the operation */
 	_Atomic bool may_end;

@@ -111,24 +111,6 @@ __attribute__((noreturn)) static void child(struct chaos *chaos, void (*run)(str
 
 /* ---- In the parent ---- */
 
-/* As fork. A child that is stopped when its parent dies would stay for ever: it dies, too. */
-static pid_t fork_child(void)
-{
-	pid_t parent = getpid(), pid;
-
-	chaos_shared->operations = 0;
-	chaos_shared->begun = chaos_shared->may_end = false;
-	fflush(NULL);
-	pid = fork();
-	if (pid < 0) {
-		perror("chaos: fork");
-		exit(1);
-	}
-	if (pid == 0 && (prctl(PR_SET_PDEATHSIG, SIGKILL) != 0 || getppid() != parent))
-		_exit(1);
-	return pid;
-}
-
 static double now(void)
 {
 	return (double)skua_now() / 1e9;
@@ -139,6 +121,33 @@ static void sleep_us(uint64_t us)
 	struct timespec ts = {(time_t)(us / 1000000), (long)(us % 1000000) * 1000};
 
 	nanosleep(&ts, NULL);
+}
+
+/* As fork. A child that is stopped when its parent dies would stay for ever: it dies, too. */
+static pid_t fork_child(void)
+{
+	pid_t parent = getpid(), pid;
+	siginfo_t info = {.si_pid = 0};
+
+	*chaos_shared = (struct chaos_shared){.operations = 0};
+	fflush(NULL);
+	pid = fork();
+	if (pid < 0) {
+		perror("chaos: fork");
+		exit(1);
+	}
+	if (pid == 0) {
+		if (prctl(PR_SET_PDEATHSIG, SIGKILL) != 0 || getppid() != parent)
+			_exit(1);
+		atomic_store(&chaos_shared->ready, true);
+		return 0;
+	}
+	/* It does little until then, and nobody stops it. */
+	while (!atomic_load(&chaos_shared->ready) &&
+	       waitid(P_PID, (id_t)pid, &info, WEXITED | WNOHANG | WNOWAIT) == 0 &&
+	       info.si_pid == 0)
+		sleep_us(100);
+	return pid;
 }
 
 /* Stops and continues a process at random until it ends. Returns its status, as waitpid does. */
