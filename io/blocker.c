@@ -36,7 +36,8 @@ static void on_async(uv_async_t *async)
 
 	/* The loop has cleared its flag; what was published before the send is seen after this. */
 	sk_fence();
-	sk_exchange(&blocker->woken, 0, SK_SEQ_CST);
+	/* Acquire: pairs with the release in skua_blocker_wake, of those that found it set. */
+	sk_exchange(&blocker->woken, 0, SK_ACQUIRE);
 	if (blocker->ops->kicked != NULL)
 		blocker->ops->kicked(blocker);
 }
@@ -225,6 +226,7 @@ int skua_blocker_block(skua_blocker *blocker, skua_event *events, int capacity, 
 
 void skua_blocker_wake(skua_blocker *blocker)
 {
-	if (sk_exchange(&blocker->woken, 1, SK_SEQ_CST) == 0)
+	/* Release: if somebody else's wake is still on its way, it is this caller's, too. */
+	if (sk_exchange(&blocker->woken, 1, SK_RELEASE) == 0)
 		sk_blocker_kick(blocker);
 }

@@ -339,8 +339,9 @@ skua_poll sk_source_wait(skua_cx *cx, struct sk_source *source, enum sk_directio
 	sk_slot *slot = &source->slots[direction];
 	skua_poll result = sk_slot_wait(slot, cx);
 
-	/* After the slot: "close against wait" in source.h. Acquire: as in begin. */
-	if ((sk_load(&source->life, SK_ACQUIRE) & CLOSING) != 0) {
+	/* After the slot: "close against wait" in source.h. Relaxed: the operation ends with change,
+	 * which acquires what came before the close. */
+	if ((sk_load(&source->life, SK_RELAXED) & CLOSING) != 0) {
 		sk_slot_reset(slot);
 		return -ECANCELED;
 	}

@@ -322,11 +322,10 @@ void sk_sched_watch(struct sk_sched *sched)
 
 	if (ops == NULL)
 		return;
-	/* Sequentially consistent: this worker's sleeper bit was cleared before; see the end of
-	 * sk_sched_monitor. */
+	/* This worker's sleeper bit was cleared before; see the end of sk_sched_monitor. */
 	sk_fence();
 	if (sk_load(&sched->monitoring, SK_RELAXED) == 0 &&
-	    sk_exchange(&sched->monitoring, 1, SK_SEQ_CST) == 0)
+	    sk_exchange(&sched->monitoring, 1, SK_RELAXED) == 0)
 		ops->watch(sched->options.driver);
 }
 
@@ -405,11 +404,11 @@ bool sk_sched_monitor(struct sk_sched *sched)
 	 * cleared by who woke the worker, which happened before that fence: that it counts for the
 	 * fence all the same is what C++20 says (P0668), and what all processors do; C11 wants the
 	 * clearing to be the worker's own. */
-	sk_exchange(&sched->monitoring, 0, SK_SEQ_CST);
+	sk_exchange(&sched->monitoring, 0, SK_RELAXED);
 	sk_fence();
 	if (sk_idle_count(&sched->idle) == sched->options.workers)
 		return false;
-	return sk_exchange(&sched->monitoring, 1, SK_SEQ_CST) == 0;
+	return sk_exchange(&sched->monitoring, 1, SK_RELAXED) == 0;
 }
 
 void sk_sched_timer_changed(struct sk_sched *sched, unsigned index)

@@ -8,6 +8,7 @@
 #ifndef SKUA_TESTS_CHAOS_H
 #define SKUA_TESTS_CHAOS_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -35,6 +36,19 @@ extern const struct chaos_workload chaos_workloads[];
 /* Not one of them: a task that nobody wakes, for the proof that the watchdog notices. */
 void chaos_forget_a_task(struct chaos *chaos);
 
+/* Nor this: one operation that ends when the parent says so, with a stop in the middle of it. */
+void chaos_span_a_stop(struct chaos *chaos);
+
+/* What the process of a run and its parent tell each other. */
+struct chaos_shared {
+	_Atomic bool ready;  /* to be stopped: it dies with its parent */
+	uint64_t operations; /* at the end */
+	_Atomic bool begun;  /* chaos_span_a_stop: the operation */
+	_Atomic bool may_end;
+};
+
+extern struct chaos_shared *chaos_shared;
+
 /* Counts an operation that has ended: progress. */
 void chaos_progress(void);
 uint64_t chaos_operations(void);
@@ -51,9 +65,10 @@ chaos_fail(const char *file, int line, const char *condition, const char *format
 
 /* ---- For workloads ---- */
 
+/* Until the time is over, but not before an operation has ended: a slow start is no excuse. */
 static inline bool chaos_goes_on(const struct chaos *chaos)
 {
-	return skua_now() < chaos->until;
+	return skua_now() < chaos->until || chaos_operations() == 0;
 }
 
 /* A random number below `below`, from a state that is one thread's or one task's. */

@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -32,6 +33,8 @@ const struct chaos_workload chaos_workloads[] = {
 enum {
 	LIMIT_MS = 5000,       /* without progress */
 	PROOF_LIMIT_MS = 500,  /* in the proofs of the watchdog */
+	PROOF_BEFORE_MS = 50,  /* from the begin of the operation to the stop, in one of them */
+	PROOF_AFTER_MS = 100,  /* from the stop's end to the operation's: some looks */
 	EXTRA_SECONDS = 60,    /* after which a run that does not end is killed */
 	MAX_STOP_MS = 40,      /* how long a process is stopped at once */
 	MAX_CONTINUE_MS = 120, /* and how long it runs in between */
@@ -54,10 +57,7 @@ static struct {
 	uint64_t workloads; /* a bit for each; 0: all */
 } options = {.seconds = 60};
 
-/* What a child tells its parent. */
-static struct shared {
-	uint64_t operations;
-} * shared;
+struct chaos_shared *chaos_shared;
 
 void chaos_fail(const char *file, int line, const char *condition, const char *format, ...)
 {
@@ -104,7 +104,7 @@ __attribute__((noreturn)) static void child(struct chaos *chaos, void (*run)(str
 	CHAOS_CHECK(life_memory_alive() == 0, "%lld blocks of memory are left",
 		    (long long)life_memory_alive());
 	CHAOS_CHECK(life_memory_mistakes() == 0, "memory was freed twice");
-	shared->operations = chaos_operations();
+	chaos_shared->operations = chaos_operations();
 	fflush(NULL);
 	_exit(0);
 }
@@ -121,6 +121,33 @@ static void sleep_us(uint64_t us)
 	struct timespec ts = {(time_t)(us / 1000000), (long)(us % 1000000) * 1000};
 
 	nanosleep(&ts, NULL);
+}
+
+/* As fork. A child that is stopped when its parent dies would stay for ever: it dies, too. */
+static pid_t fork_child(void)
+{
+	pid_t parent = getpid(), pid;
+	siginfo_t info = {.si_pid = 0};
+
+	*chaos_shared = (struct chaos_shared){.operations = 0};
+	fflush(NULL);
+	pid = fork();
+	if (pid < 0) {
+		perror("chaos: fork");
+		exit(1);
+	}
+	if (pid == 0) {
+		if (prctl(PR_SET_PDEATHSIG, SIGKILL) != 0 || getppid() != parent)
+			_exit(1);
+		atomic_store(&chaos_shared->ready, true);
+		return 0;
+	}
+	/* It does little until then, and nobody stops it. */
+	while (!atomic_load(&chaos_shared->ready) &&
+	       waitid(P_PID, (id_t)pid, &info, WEXITED | WNOHANG | WNOWAIT) == 0 &&
+	       info.si_pid == 0)
+		sleep_us(100);
+	return pid;
 }
 
 /* Stops and continues a process at random until it ends. Returns its status, as waitpid does. */
@@ -166,26 +193,27 @@ static bool run_workload(const struct chaos_workload *workload, uint64_t seed, d
 	struct chaos chaos = chaos_of(seed, seconds);
 	struct sk_chaos_options how = sk_chaos_default(seed);
 	unsigned stops = 0;
-	bool passed;
+	bool ended, passed;
 	int status;
 	pid_t pid;
 
-	shared->operations = 0;
-	fflush(NULL);
-	pid = fork();
+	pid = fork_child();
 	if (pid == 0)
 		child(&chaos, workload->run, LIMIT_MS);
 	status = disturb(pid, seed, now() + seconds + EXTRA_SECONDS, &stops);
-	passed = WIFEXITED(status) && WEXITSTATUS(status) == 0;
+	ended = WIFEXITED(status) && WEXITSTATUS(status) == 0;
+	passed = ended && chaos_shared->operations > 0;
 	printf("%-10s seed %" PRIu64 ": %s, %" PRIu64
 	       " operations, %u workers on %s, %s, stopped %u times%s\n",
-	       workload->name, seed, passed ? "ok" : "FAILED", shared->operations, chaos.workers,
-	       chaos.one_cpu ? "one CPU" : "all CPUs", chaos.backend == 1 ? "epoll" : "uv", stops,
-	       how.migrate ? ", tasks migrate" : "");
+	       workload->name, seed, passed ? "ok" : "FAILED", chaos_shared->operations,
+	       chaos.workers, chaos.one_cpu ? "one CPU" : "all CPUs",
+	       chaos.backend == 1 ? "epoll" : "uv", stops, how.migrate ? ", tasks migrate" : "");
 	if (!passed) {
 		if (WIFSIGNALED(status))
 			printf("    ended by signal %d (%s)\n", WTERMSIG(status),
 			       strsignal(WTERMSIG(status)));
+		if (ended)
+			printf("    no operation has ended\n");
 		printf("    repeat: ./dev chaos --workload=%s --seed=%" PRIu64 " --seconds=%g\n",
 		       workload->name, seed, seconds);
 	}
@@ -195,11 +223,12 @@ static bool run_workload(const struct chaos_workload *workload, uint64_t seed, d
 
 /* ---- The proofs of the watchdog ---- */
 
-/* Runs a child whose standard error is kept; returns the status. */
-static int run_proof(void (*run)(struct chaos *chaos), double seconds, double stopped, char *said,
+/* Runs a child whose standard error is kept; returns its status. */
+static int run_proof(void (*run)(struct chaos *chaos), void (*meanwhile)(pid_t pid), char *said,
 		     size_t size)
 {
-	struct chaos chaos = chaos_of(options.seed, seconds);
+	struct chaos chaos = chaos_of(options.seed, 0);
+	double until = now() + EXTRA_SECONDS;
 	FILE *file = tmpfile();
 	ssize_t length;
 	int status;
@@ -207,23 +236,42 @@ static int run_proof(void (*run)(struct chaos *chaos), double seconds, double st
 
 	if (file == NULL)
 		abort();
-	fflush(NULL);
-	pid = fork();
+	pid = fork_child();
 	if (pid == 0) {
 		dup2(fileno(file), STDERR_FILENO);
 		child(&chaos, run, PROOF_LIMIT_MS);
 	}
-	sleep_us(100000);
-	if (stopped > 0) {
-		kill(pid, SIGSTOP);
-		sleep_us((uint64_t)(stopped * 1e6));
-		kill(pid, SIGCONT);
+	if (meanwhile != NULL)
+		meanwhile(pid);
+	while (waitpid(pid, &status, WNOHANG) == 0) {
+		if (now() > until)
+			kill(pid, SIGKILL);
+		sleep_us(1000);
 	}
-	waitpid(pid, &status, 0);
 	length = pread(fileno(file), said, size - 1, 0);
 	said[length > 0 ? length : 0] = '\0';
 	fclose(file);
 	return status;
+}
+
+/* Stops the process in the middle of its operation for longer than the watchdog's limit. The
+ * operation goes on for some looks after that, so that nothing has ended since before the stop when
+ * they come; without the stop it is quiet for less than half of the limit. */
+static void stop_once(pid_t pid)
+{
+	double until = now() + EXTRA_SECONDS;
+	siginfo_t info;
+
+	while (!atomic_load(&chaos_shared->begun) && now() < until)
+		sleep_us(1000);
+	sleep_us(PROOF_BEFORE_MS * 1000);
+	kill(pid, SIGSTOP);
+	/* It may also have ended, which is the caller's to see. */
+	waitid(P_PID, (id_t)pid, &info, WSTOPPED | WEXITED | WNOWAIT);
+	sleep_us(2 * PROOF_LIMIT_MS * 1000);
+	kill(pid, SIGCONT);
+	sleep_us(PROOF_AFTER_MS * 1000);
+	atomic_store(&chaos_shared->may_end, true);
 }
 
 static bool proof(const char *what, bool holds, const char *said)
@@ -239,7 +287,7 @@ static unsigned prove_watchdog(void)
 {
 	static char said[1 << 16];
 	unsigned failures = 0;
-	int status = run_proof(chaos_forget_a_task, 1, 0, said, sizeof said);
+	int status = run_proof(chaos_forget_a_task, NULL, said, sizeof said);
 	const char *line = strstr(said, "\"never_woken\": JOINABLE, ");
 
 	failures += !proof("a task that nobody wakes is reported by its name and state",
@@ -252,9 +300,11 @@ static unsigned prove_watchdog(void)
 				   strstr(said, "driver 0: ") != NULL &&
 				   strstr(said, "blocking pool: ") != NULL,
 			   said);
-	status = run_proof(chaos_trees, 0.3, 2 * PROOF_LIMIT_MS / 1000.0, said, sizeof said);
+	status = run_proof(chaos_span_a_stop, stop_once, said, sizeof said);
 	failures += !proof("the time of a stop is not counted",
-			   WIFEXITED(status) && WEXITSTATUS(status) == 0, said);
+			   WIFEXITED(status) && WEXITSTATUS(status) == 0 &&
+				   chaos_shared->operations == 2,
+			   said);
 	return failures;
 }
 
@@ -276,14 +326,44 @@ static void choose(const char *name)
 	exit(2);
 }
 
+__attribute__((noreturn)) static void refuse(const char *argument, const char *expected)
+{
+	fprintf(stderr, "chaos: %s: expected %s\n", argument, expected);
+	exit(2);
+}
+
+static double parse_seconds(const char *argument, const char *text)
+{
+	char *end;
+	double value;
+
+	errno = 0;
+	value = strtod(text, &end);
+	if (end == text || *end != '\0' || errno != 0 || !(value > 0 && value <= 1e6))
+		refuse(argument, "a number above 0, at most 1000000");
+	return value;
+}
+
+static uint64_t parse_seed(const char *argument, const char *text)
+{
+	char *end;
+	uint64_t value;
+
+	errno = 0;
+	value = strtoull(text, &end, 0);
+	if (*text < '0' || *text > '9' || *end != '\0' || errno != 0)
+		refuse(argument, "a number from 0");
+	return value;
+}
+
 static void parse(int argc, char **argv)
 {
 	options.seed = skua_now() / 1000 % 1000000000;
 	for (int i = 1; i < argc; i++) {
 		if (strncmp(argv[i], "--seconds=", 10) == 0) {
-			options.seconds = strtod(argv[i] + 10, NULL);
+			options.seconds = parse_seconds(argv[i], argv[i] + 10);
 		} else if (strncmp(argv[i], "--seed=", 7) == 0) {
-			options.seed = strtoull(argv[i] + 7, NULL, 0);
+			options.seed = parse_seed(argv[i], argv[i] + 7);
 		} else if (strncmp(argv[i], "--workload=", 11) == 0) {
 			choose(argv[i] + 11);
 		} else if (strcmp(argv[i], "--list") == 0) {
@@ -317,9 +397,9 @@ int main(int argc, char **argv)
 
 	parse(argc, argv);
 	setvbuf(stdout, NULL, _IOLBF, 0);
-	shared = mmap(NULL, sizeof *shared, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1,
-		      0);
-	if (shared == MAP_FAILED)
+	chaos_shared = mmap(NULL, sizeof *chaos_shared, PROT_READ | PROT_WRITE,
+			    MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	if (chaos_shared == MAP_FAILED)
 		abort();
 	printf("chaos: seed %" PRIu64 "\n", options.seed);
 	if (options.workloads == 0)
@@ -331,7 +411,7 @@ int main(int argc, char **argv)
 			if (!is_chosen(i))
 				continue;
 			failures += !run_workload(&chaos_workloads[i], seed++, each);
-			operations += shared->operations;
+			operations += chaos_shared->operations;
 			runs++;
 		}
 	printf("chaos: %.0f seconds, %u workloads, %" PRIu64 " operations, %u failures\n",

@@ -425,3 +425,37 @@ void chaos_forget_a_task(struct chaos *chaos)
 	CHAOS_CHECK(rc == 0, "skua_spawn: %d", rc);
 	CHAOS_CHECK(skua_task_wait(&task) == 0, "somebody woke it");
 }
+
+/* ---- One operation that a stop comes into ---- */
+
+struct spanning {
+	skua_coro co;
+	skua_timer timer;
+	skua_poll result;
+};
+
+static skua_poll spanning(skua_cx *cx, struct spanning *self)
+{
+	SKUA_BEGIN(self);
+	atomic_store(&chaos_shared->begun, true);
+	while (!atomic_load(&chaos_shared->may_end)) {
+		SKUA_AWAIT(self->result = skua_sleep(cx, &self->timer, SKUA_MSEC));
+		CHAOS_CHECK(self->result == 0, "skua_sleep: %lld", (long long)self->result);
+	}
+	SKUA_END(0);
+}
+SKUA_CORO(spanning, struct spanning);
+
+void chaos_span_a_stop(struct chaos *chaos)
+{
+	skua_runtime *rt = chaos_runtime(chaos, chaos->workers, 5000);
+	struct spanning one = {.co = SKUA_CORO_INIT(spanning)};
+	skua_poll result;
+
+	/* Whatever the start took is not counted. */
+	chaos_progress();
+	result = skua_block_on(rt, &one.co);
+	CHAOS_CHECK(result == 0, "%lld", (long long)result);
+	chaos_progress();
+	chaos_runtime_free(rt, 0);
+}

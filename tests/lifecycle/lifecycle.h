@@ -2,7 +2,8 @@
  * lifecycle.h - the life of a task as a matrix: every combination of how it ends, what it waits
  * for, when it is cancelled, what becomes of its handle, when its runtime is freed, who acts on it,
  * and where it runs. matrix.c generates the combinations, says which make no sense and why, and predicts
- * what must come of the others; run.c brings a real task through one of them and compares.
+ * what must come of the others; run.c, with subject.c and joins.c, brings a real task through one of
+ * them and compares.
  *
  * The life of the task has five moments, in this order, and whatever happens to it happens at one:
  *
@@ -109,8 +110,12 @@ bool life_is_consumed(const struct life_case *c);
 /* The moment of detaching, or NEVER. */
 enum moment life_detached_at(const struct life_case *c);
 
-/* Runs one case; returns how many expectations were not met (each printed as a comment of TAP). */
+/* Runs one case; returns how many expectations were not met. */
 unsigned life_run(const struct life_case *c);
+
+/* Called with a line for each of them, after a line with the name of the case; never two calls at a
+ * time. If NULL, the lines go to standard error. */
+extern void (*life_on_note)(const char *line);
 
 /* If not NULL: called with the scheduler of each case, and with NULL when it has been freed. */
 struct sk_sched;

@@ -2,7 +2,9 @@
  * main.c - generates the matrix, runs what is possible of it, and counts. TAP: one test for each
  * program of the task.
  */
+#include <errno.h>
 #include <fnmatch.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -38,11 +40,48 @@ static struct {
 	int filter_count;
 	unsigned sample;
 	bool list, impossible;
+	const char *program;
 } options;
 
 static struct {
-	unsigned generated, impossible, left_out, run, failed;
+	unsigned generated, impossible, left_out, run, failed, listed;
 } counts;
+
+/* ---- What the cases of a test complained of, printed below its result ---- */
+
+static struct {
+	char text[1 << 16];
+	volatile size_t length; /* read by on_signal */
+	unsigned lost;          /* lines */
+} notes;
+
+static void add_note(const char *line)
+{
+	size_t room = sizeof notes.text - notes.length;
+	int length = snprintf(notes.text + notes.length, room, "#   %s\n", line);
+
+	if (notes.lost == 0 && length > 0 && (size_t)length < room)
+		notes.length += (size_t)length;
+	else
+		notes.lost++;
+}
+
+static void add_repeat(const char *name)
+{
+	char line[600];
+
+	snprintf(line, sizeof line, "  repeat: %s --case=%s", options.program, name);
+	add_note(line);
+}
+
+static void print_notes(void)
+{
+	fwrite(notes.text, 1, notes.length, stdout);
+	if (notes.lost > 0)
+		printf("#   and %u lines more\n", notes.lost);
+	notes.length = 0;
+	notes.lost = 0;
+}
 
 /* ---- When a case does not end, or ends the process ---- */
 
@@ -52,7 +91,8 @@ static void say_current(void)
 {
 	static const char text[] = "\n# lifecycle: in the middle of: ";
 
-	if (current[0] == '\0' || write(STDOUT_FILENO, text, sizeof text - 1) < 0 ||
+	if (current[0] == '\0' || write(STDOUT_FILENO, notes.text, notes.length) < 0 ||
+	    write(STDOUT_FILENO, text, sizeof text - 1) < 0 ||
 	    write(STDOUT_FILENO, current, strlen(current)) < 0 || write(STDOUT_FILENO, "\n", 1) < 0)
 		return;
 }
@@ -152,10 +192,14 @@ static unsigned run_program(unsigned first, unsigned count, unsigned *ran)
 		}
 		if (options.list) {
 			puts(current);
+			counts.listed++;
 			continue;
 		}
 		alarm(case_seconds());
-		failed += life_run(&c) > 0;
+		if (life_run(&c) > 0) {
+			failed++;
+			add_repeat(current);
+		}
 		++*ran;
 	}
 	alarm(0);
@@ -183,6 +227,7 @@ static void run_all(void)
 	unsigned tests = 0;
 	double start;
 
+	life_on_note = add_note;
 	life_begin();
 	for (unsigned i = 0; i < PROGRAMS; i++) {
 		unsigned ran = 0, failed;
@@ -198,6 +243,7 @@ static void run_all(void)
 		if (ran == 0)
 			continue;
 		printf("%sok %u - %s\n", failed > 0 ? "not " : "", ++tests, name);
+		print_notes();
 		printf("# %u cases, %u failed, %.1f s\n", ran, failed, now() - start);
 		fflush(stdout);
 	}
@@ -206,10 +252,26 @@ static void run_all(void)
 		printf("1..%u\n", tests);
 }
 
+static unsigned parse_sample(const char *text)
+{
+	char *end;
+	unsigned long value;
+
+	errno = 0;
+	value = strtoul(text, &end, 10);
+	if (*text < '0' || *text > '9' || *end != '\0' || errno != 0 || value == 0 ||
+	    value > UINT_MAX) {
+		fprintf(stderr, "lifecycle: --sample=%s: expected a number from 1\n", text);
+		exit(2);
+	}
+	return (unsigned)value;
+}
+
 static void parse(int argc, char **argv)
 {
 	const char *quick = getenv("SKUA_TEST_QUICK");
 
+	options.program = argv[0];
 	options.sample = T_SANITIZED ? SANITIZED_SAMPLE : SAMPLE;
 	if (quick != NULL && *quick == '1')
 		options.sample = QUICK_SAMPLE;
@@ -222,7 +284,7 @@ static void parse(int argc, char **argv)
 		if (strncmp(argv[i], "--case=", 7) == 0) {
 			options.text = argv[i] + 7;
 		} else if (strncmp(argv[i], "--sample=", 9) == 0) {
-			options.sample = (unsigned)atoi(argv[i] + 9);
+			options.sample = parse_sample(argv[i] + 9);
 		} else if (strcmp(argv[i], "--all") == 0) {
 			options.sample = 1;
 		} else if (strcmp(argv[i], "--list") == 0) {
@@ -245,7 +307,16 @@ int main(int argc, char **argv)
 	watch_for_ends();
 	setvbuf(stdout, NULL, _IOLBF, 0);
 	run_all();
-	if (options.list || counts.generated == 0)
+	/* A filter of tests that is meant for other programs leaves nothing of this one. */
+	if (counts.generated == 0 && options.text == NULL)
+		return 0;
+	if (counts.run + counts.listed == 0) {
+		fprintf(stderr, "lifecycle: no case matches%s%s\n",
+			options.text != NULL ? " --case=" : "",
+			options.text != NULL ? options.text : "");
+		return 2;
+	}
+	if (options.list)
 		return 0;
 	if (options.impossible)
 		print_reasons();

@@ -197,16 +197,8 @@ MC_SCENARIO_WITH(driver, stop_against_event, LESS)
 
 /* ---- The look after the workers ---- */
 
-/* Time passes only when nobody can go on, and ends first the wait of the thread that was started first:
- * the driver's. So this comes back when the driver waits for ever. */
+/* Who rests comes back when the driver waits for ever. */
 #define TIMED .allow_timeouts = true, .stale = 1, .spurious = -1
-
-static void rest(void)
-{
-	static int nothing;
-
-	mc_block(&nothing, "rests", true);
-}
 
 /* All workers sleep: the driver looks a few times, and then ends it. */
 static void assert_looked(void)
@@ -219,7 +211,7 @@ static void watcher(void *unused)
 {
 	(void)unused;
 	sk_sched_watch(sched);
-	rest();
+	mc_rest();
 }
 
 static void watch(void)

@@ -6,6 +6,8 @@
 #include <errno.h>
 
 #include "io/driver.h"
+#include "sched/sched.h"
+#include "sched/task.h"
 #include "tests/model/explorer.h"
 #include "tests/model/fd_model.h"
 #include "tests/model/source_model.h"
@@ -294,6 +296,59 @@ MC_SCENARIO(source, close_and_reuse_against_a_call)
 	mc_join(two);
 	close(fd);
 	sm_end();
+}
+
+/* ---- Memory is used again ---- */
+
+static struct sk_sched *sched; /* does not run */
+
+static skua_task *begin_to_poll(skua_cx *cx)
+{
+	skua_task *task = sk_task_new(sched, NULL, 0, false);
+
+	sk_fetch_xor(&task->state, SK_TASK_SCHEDULED | SK_TASK_RUNNING, SK_ACQ_REL);
+	*cx = (skua_cx){.waker = {&sk_task_waker_ops, task}, .task = task, .budget = 128};
+	return task;
+}
+
+static void end_task(skua_task *task)
+{
+	sk_obligations_take_back(&task->obligations, task);
+	sk_task_release(task);
+}
+
+/* In the middle of this read another task wants to read, too. */
+static skua_poll read_with_a_rival(skua_cx *unused, struct sk_source *source, void *argument)
+{
+	skua_task *rival;
+	skua_cx cx;
+
+	(void)unused, (void)argument;
+	rival = begin_to_poll(&cx);
+	mc_assert(sm_operate(&cx, source, SK_READ) == -EBUSY);
+	end_task(rival);
+	return 7;
+}
+
+/* A task ends in the middle of its read, and another one gets its memory: it is not taken for it. */
+MC_SCENARIO(source, a_task_in_the_memory_of_another)
+{
+	struct sk_sched_options options = {.workers = 1, .budget = 128};
+	skua_task *task;
+	skua_cx cx;
+
+	mc_assert(sk_sched_new(&options, &sched) == 0);
+	sm_begin(SKUA_IO_BACKEND_EPOLL);
+	sm_open(0, 0);
+	mc_reuse_memory(1);
+	task = begin_to_poll(&cx);
+	mc_assert(sm_operate(&cx, sm_sources[0], SK_READ) == SKUA_PENDING);
+	end_task(task);
+	sm_begin_to_poll(&cx);
+	mc_assert(sk_source_operate(&cx, sm_sources[0], SK_READ, read_with_a_rival, NULL) == 7);
+	sk_source_close(sm_sources[0]);
+	sm_end();
+	mc_assert(sk_sched_free(sched) == 0);
 }
 
 /* ---- Places are used again ---- */

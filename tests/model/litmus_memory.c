@@ -489,6 +489,50 @@ MC_SCENARIO_WITH(litmus, one_failure, FREELY, .outcomes = OUTCOMES(0, 1, 2, 4))
 	mc_outcome(failures);
 }
 
+/* A block that was freed may come again, or another one. */
+MC_SCENARIO_WITH(litmus, memory_that_comes_again, FREELY, .outcomes = OUTCOMES(0, 1))
+{
+	void *first, *second;
+	uintptr_t address;
+
+	mc_reuse_memory(1);
+	first = sk_malloc(8);
+	address = (uintptr_t)first;
+	sk_free(first);
+	second = sk_malloc(8);
+	mc_outcome((uintptr_t)second == address);
+	sk_free(second);
+}
+
+/* ABA: the block that is there is the one that was seen, and yet it is not. */
+static SK_ATOMIC(uintptr_t) place;
+static SK_ATOMIC(int) replaced;
+
+THREAD(replace_block)
+{
+	sk_free((void *)sk_load(&place, SK_RELAXED));
+	sk_store(&replaced, 1, SK_RELAXED);
+	sk_store(&place, (uintptr_t)sk_malloc(8), SK_RELEASE);
+}
+
+THREAD(compare_block)
+{
+	uintptr_t seen = sk_load(&place, SK_RELAXED);
+	int before = sk_load(&replaced, SK_RELAXED);
+
+	if (sk_load(&place, SK_ACQUIRE) == seen)
+		mc_assert(sk_load(&replaced, SK_RELAXED) == before);
+}
+
+MC_SCENARIO_WITH(litmus, an_address_is_no_identity, FREELY, .must_fail = true,
+		 .expect = "== before")
+{
+	mc_reuse_memory(1);
+	sk_store(&place, (uintptr_t)sk_malloc(8), SK_RELAXED);
+	RUN(compare_block, replace_block);
+	sk_free((void *)sk_load(&place, SK_RELAXED));
+}
+
 /* An outcome that is listed has to be seen. */
 MC_SCENARIO_WITH(litmus, outcome_missing, .outcomes = OUTCOMES(0, 1, 2), .must_fail = true,
 		 .expect = "the outcome 2 is allowed and was never seen")

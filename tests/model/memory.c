@@ -120,10 +120,46 @@ void mc_plain(uintptr_t address, size_t size, bool write, const void *where)
 		plain_byte(address + i, write, where);
 }
 
+void mc_reuse_memory(unsigned n)
+{
+	mc->reuses = n;
+}
+
+/* A block that was freed, if one is to be used again, or NULL. Who gets it comes after who freed it,
+ * as with any allocator. */
+static void *reuse(size_t size)
+{
+	struct block *block = NULL;
+
+	for (unsigned i = 0; i < mc->block_count; i++)
+		if (mc->blocks[i].freed && mc->blocks[i].size == size)
+			block = &mc->blocks[i];
+	if (block == NULL || mc_choose(2) == 0)
+		return NULL;
+	mc->reuses--;
+	mc_acquire_from((void *)block->address);
+	block->freed = false;
+	block->clock = self()->knows.clock[mc->current];
+	block->owner = (uint8_t)mc->current;
+	for (uintptr_t a = block->address; a < block->address + size; a++) {
+		struct shadow *shadow = &mc_arena_shadow[a - (uintptr_t)mc_arena];
+
+		if (shadow->execution != mc->execution)
+			continue;
+		shadow->state = ALIVE;
+		plain_byte(a, true, __builtin_return_address(0));
+	}
+	mc->blocks_in_use++;
+	return memset((void *)block->address, 0xdb, size);
+}
+
 void *mc_malloc(size_t size)
 {
 	uintptr_t address;
+	void *again = mc->reuses > 0 ? reuse(size) : NULL;
 
+	if (again != NULL)
+		return again;
 	/* A gap of 16 bytes catches a step too far. */
 	address = (mc->arena_used + 31) & ~(uintptr_t)15;
 	if (address + size > ARENA)
@@ -168,4 +204,6 @@ void mc_free(void *pointer, const void *where)
 	}
 	block->freed = true;
 	mc->blocks_in_use--;
+	if (mc->reuses > 0)
+		mc_release_to(pointer);
 }
