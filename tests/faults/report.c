@@ -17,7 +17,7 @@ void report_death(const struct job *job, const struct fault *fault, const char *
 		  const char *lines)
 {
 	struct tally *tally = tally_of(job);
-	char name[80] = "none", text[300];
+	char name[80] = "none", text[800];
 	int number;
 
 	if (fault != NULL)
