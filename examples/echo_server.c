@@ -17,7 +17,7 @@
 struct echo {
 	skua_coro co; /* first member: the future and the resume point */
 	skua_tcp *conn;
-	int64_t n;
+	int64_t n, rc; /* two: an awaited expression may not read what it assigns */
 	char buf[4096];
 };
 
@@ -28,12 +28,12 @@ static skua_poll echo(skua_cx *cx, struct echo *self)
 		SKUA_AWAIT(self->n = skua_read(cx, self->conn, self->buf, sizeof self->buf));
 		if (self->n <= 0)
 			break; /* 0: the peer is done; negative: an error, or the server stops */
-		SKUA_AWAIT(self->n = skua_write_all(cx, self->conn, self->buf, (size_t)self->n));
-		if (self->n < 0)
+		SKUA_AWAIT(self->rc = skua_write_all(cx, self->conn, self->buf, (size_t)self->n));
+		if (self->rc < 0)
 			break;
 	}
 	skua_tcp_close(self->conn);
-	SKUA_END(self->n);
+	SKUA_END(0);
 }
 SKUA_CORO(echo, struct echo);
 

@@ -36,7 +36,8 @@ static void on_async(uv_async_t *async)
 
 	/* The loop has cleared its flag; what was published before the send is seen after this. */
 	sk_fence();
-	sk_exchange(&blocker->woken, 0, SK_SEQ_CST);
+	/* Acquire: pairs with the release in skua_blocker_wake, of those that found it set. */
+	sk_exchange(&blocker->woken, 0, SK_ACQUIRE);
 	if (blocker->ops->kicked != NULL)
 		blocker->ops->kicked(blocker);
 }
@@ -85,6 +86,17 @@ static int probe_descriptors(void)
 	return rc;
 }
 
+/* uv_loop_init; before 1.51 libuv keeps the descriptor of its backend when that fails half-way. A
+ * loop whose memory failed has 0 there, and later versions have -1. */
+static int init_loop(uv_loop_t *loop)
+{
+	int rc = uv_loop_init(loop);
+
+	if (rc < 0 && uv_backend_fd(loop) > 0)
+		close(uv_backend_fd(loop));
+	return rc;
+}
+
 int skua_blocker_new(uint32_t backend, skua_blocker **out)
 {
 	skua_blocker *blocker;
@@ -102,7 +114,7 @@ int skua_blocker_new(uint32_t backend, skua_blocker **out)
 		return -ENOMEM;
 	blocker->ops = choose(backend);
 	blocker->epoll_fd = -1;
-	rc = uv_loop_init(&blocker->loop);
+	rc = init_loop(&blocker->loop);
 	if (rc < 0) {
 		sk_free(blocker);
 		return rc;
@@ -214,6 +226,7 @@ int skua_blocker_block(skua_blocker *blocker, skua_event *events, int capacity, 
 
 void skua_blocker_wake(skua_blocker *blocker)
 {
-	if (sk_exchange(&blocker->woken, 1, SK_SEQ_CST) == 0)
+	/* Release: if somebody else's wake is still on its way, it is this caller's, too. */
+	if (sk_exchange(&blocker->woken, 1, SK_RELEASE) == 0)
 		sk_blocker_kick(blocker);
 }

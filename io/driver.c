@@ -2,6 +2,7 @@
 #include "io/driver.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <stdio.h>
 
 #include "io/blocker.h"
@@ -80,13 +81,13 @@ static void driver_main(void *argument)
 	struct sk_driver *driver = argument;
 	skua_event events[SK_DRIVER_EVENTS];
 
-	/* Acquire: pairs with the release in sk_driver_stop. */
-	while (sk_load(&driver->stop, SK_ACQUIRE) == 0) {
+	/* Relaxed, here and of the request to watch: skua_blocker_wake orders what came before it. */
+	while (sk_load(&driver->stop, SK_RELAXED) == 0) {
 		int count;
 
 		/* Right before blocking: any look at the loop may have taken the kick that came with
 		 * the request. */
-		if (sk_exchange(&driver->watch_requested, 0, SK_ACQUIRE) != 0)
+		if (sk_exchange(&driver->watch_requested, 0, SK_RELAXED) != 0)
 			uv_timer_start(&driver->monitor, on_monitor, SK_MONITOR_MS, SK_MONITOR_MS);
 		count = skua_blocker_block(driver->blocker, events, SK_DRIVER_EVENTS, -1);
 		if (count > 0) {
@@ -114,8 +115,7 @@ void sk_driver_stop(struct sk_driver *driver)
 {
 	if (!driver->running)
 		return;
-	/* Release: pairs with the acquire in driver_main. */
-	sk_store(&driver->stop, 1, SK_RELEASE);
+	sk_store(&driver->stop, 1, SK_RELAXED);
 	skua_blocker_wake(driver->blocker);
 	sk_thread_join(&driver->thread);
 	driver->running = false;
@@ -136,9 +136,24 @@ static void watch(void *argument)
 {
 	struct sk_driver *driver = argument;
 
-	/* Release: pairs with the acquire in driver_main. */
-	sk_store(&driver->watch_requested, 1, SK_RELEASE);
+	sk_store(&driver->watch_requested, 1, SK_RELAXED);
 	skua_blocker_wake(driver->blocker);
 }
 
-const struct sk_driver_ops sk_io_driver_ops = {.watch = watch};
+static void dump(void *argument, FILE *file)
+{
+	struct sk_io *io = ((struct sk_driver *)argument)->io;
+
+	for (uint32_t i = 0; i < io->driver_count; i++) {
+		struct sk_driver *driver = io->drivers[i];
+
+		fprintf(file, "driver %" PRIu32 ": %" PRIu64 " batches, %" PRIu64 " events%s%s\n",
+			i, sk_load(&driver->batches, SK_RELAXED),
+			sk_load(&driver->events, SK_RELAXED),
+			sk_load(&driver->watch_requested, SK_RELAXED) != 0 ? ", asked to watch"
+									   : "",
+			sk_load(&driver->stop, SK_RELAXED) != 0 ? ", stopping" : "");
+	}
+}
+
+const struct sk_driver_ops sk_io_driver_ops = {.watch = watch, .dump = dump};

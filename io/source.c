@@ -68,6 +68,8 @@ static bool grow(struct sk_source_table *table)
 		source->fd = -1;
 		source->obligations[SK_READ].take_back = take_read_back;
 		source->obligations[SK_WRITE].take_back = take_write_back;
+		source->obligations[SK_READ].what = "reading a descriptor";
+		source->obligations[SK_WRITE].what = "writing a descriptor";
 		sk_mutex_init(&source->lock);
 		add_free(table, source);
 	}
@@ -146,8 +148,9 @@ static void close_descriptor(struct sk_source *source);
 /* Adds `plus` and takes `minus` away, in one step; and does what has to be done by the one who did. */
 static void change(struct sk_source *source, uint64_t plus, uint64_t minus)
 {
-	/* Sequentially consistent: "close against wait" in source.h. */
-	uint64_t before = sk_fetch_add(&source->life, plus - minus, SK_SEQ_CST);
+	/* Acquire and release: who closes the descriptor, or gives the place back, comes after all
+	 * uses of it. */
+	uint64_t before = sk_fetch_add(&source->life, plus - minus, SK_ACQ_REL);
 	uint64_t life = before + plus - minus;
 
 	/* The last user of a source that is closing; there will be no other. */
@@ -174,8 +177,9 @@ bool sk_source_enter(struct sk_source *source)
 	uint64_t life = sk_load(&source->life, SK_RELAXED);
 
 	while ((life & CLOSING) == 0)
-		/* Acquire: pairs with the release of whoever used it before. */
-		if (sk_cas_weak(&source->life, &life, life + USER, SK_ACQ_REL, SK_RELAXED))
+		/* Relaxed: a call that is not an operation shares nothing with others but the
+		 * descriptor, which is closed after sk_source_leave. */
+		if (sk_cas_weak(&source->life, &life, life + USER, SK_RELAXED, SK_RELAXED))
 			return true;
 	return false;
 }
@@ -187,7 +191,6 @@ void sk_source_leave(struct sk_source *source)
 
 void sk_source_close(struct sk_source *source)
 {
-	/* Sequentially consistent: "close against wait" in source.h. */
 	uint64_t before = sk_load(&source->life, SK_RELAXED), life;
 
 	do {
@@ -195,7 +198,8 @@ void sk_source_close(struct sk_source *source)
 			return;
 		/* The handle's reference is kept until the end of this function. */
 		life = before | CLOSING;
-	} while (!sk_cas_weak(&source->life, &before, life + USER, SK_SEQ_CST, SK_RELAXED));
+		/* Release: what came before is seen by whoever finds CLOSING. */
+	} while (!sk_cas_weak(&source->life, &before, life + USER, SK_RELEASE, SK_RELAXED));
 	sk_waiter_wake(sk_slot_fire(&source->slots[SK_READ]));
 	sk_waiter_wake(sk_slot_fire(&source->slots[SK_WRITE]));
 	change(source, 0, USER + REFERENCE);
@@ -265,7 +269,8 @@ static void take_write_back(struct sk_obligation *obligation, skua_task *task)
  * use of this poll; all in one step. */
 static skua_poll begin(skua_cx *cx, struct sk_source *source, enum sk_direction direction)
 {
-	uint64_t life = sk_load(&source->life, SK_RELAXED), next;
+	/* Acquire, here and on failure below: pairs with the release in sk_source_close. */
+	uint64_t life = sk_load(&source->life, SK_ACQUIRE), next;
 
 	do {
 		bool taken = (life & TAKEN(direction)) != 0;
@@ -281,7 +286,7 @@ static skua_poll begin(skua_cx *cx, struct sk_source *source, enum sk_direction 
 		}
 		next = taken ? life + USER - REFERENCE : life + USER + TAKEN(direction);
 		/* Acquire: pairs with the release of whoever had the direction before. */
-	} while (!sk_cas_weak(&source->life, &life, next, SK_ACQ_REL, SK_RELAXED));
+	} while (!sk_cas_weak(&source->life, &life, next, SK_ACQUIRE, SK_ACQUIRE));
 	sk_obligation_remove(&source->obligations[direction]);
 	if ((life & TAKEN(direction)) == 0 && direction == SK_WRITE)
 		source->writing = NULL;
@@ -334,8 +339,9 @@ skua_poll sk_source_wait(skua_cx *cx, struct sk_source *source, enum sk_directio
 	sk_slot *slot = &source->slots[direction];
 	skua_poll result = sk_slot_wait(slot, cx);
 
-	/* Sequentially consistent, after the slot: "close against wait" in source.h. */
-	if ((sk_load(&source->life, SK_SEQ_CST) & CLOSING) != 0) {
+	/* After the slot: "close against wait" in source.h. Relaxed: the operation ends with change,
+	 * which acquires what came before the close. */
+	if ((sk_load(&source->life, SK_RELAXED) & CLOSING) != 0) {
 		sk_slot_reset(slot);
 		return -ECANCELED;
 	}
@@ -395,6 +401,7 @@ skua_poll sk_source_ready(skua_cx *cx, struct sk_source *source, enum sk_directi
 
 	if (result != 0)
 		return result;
+	/* If it is ready, to wait would only arm it for nothing. */
 	if (!sk_slot_is_ready(&source->slots[direction]))
 		result = arm_and_wait(cx, source, direction);
 	/* Empty before the caller's system call: what comes from here on is kept. */

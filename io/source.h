@@ -24,8 +24,10 @@
  * table is reused when nothing is left; its memory stays as long as the runtime, so a late event
  * finds at worst a slot to make ready for nothing.
  *
- * Close against wait. Close sets CLOSING, then fires both slots; a waiter enters its slot, then
- * looks at CLOSING. All four are sequentially consistent: one of the two sees the other.
+ * Close against wait. Close sets CLOSING, then fires both slots; a waiter empties its slot, enters it,
+ * then looks at CLOSING. A slot is changed by read-modify-writes that acquire and release (waiter.h):
+ * if the waiter came first, the close finds it; if the close came first, the waiter finds the slot
+ * ready, or has emptied it of that, and sees CLOSING.
  */
 #ifndef SKUA_IO_SOURCE_H
 #define SKUA_IO_SOURCE_H
@@ -42,7 +44,12 @@ struct sk_driver;
 
 enum sk_direction { SK_READ, SK_WRITE };
 
-enum { SK_SOURCE_CHUNK = 256, SK_SOURCE_CHUNKS = 8192 };
+/* Places in a chunk of the table, and chunks. The model checker, which tries what happens when a place
+ * is used again, has fewer. */
+#ifndef SK_SOURCE_CHUNK
+#define SK_SOURCE_CHUNK 256
+#define SK_SOURCE_CHUNKS 8192
+#endif
 
 struct sk_source {
 	SK_ATOMIC(uint64_t) life;

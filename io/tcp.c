@@ -42,11 +42,21 @@ struct bytes {
 	size_t size;
 };
 
+/* Whether a buffer can be of this size. The size that is likely not to be one is SKUA_PENDING, from
+ * an awaited expression that reads what it assigns; the kernel would send whatever lies behind the
+ * buffer. */
+static bool is_size(size_t size)
+{
+	return size <= SSIZE_MAX;
+}
+
 static skua_poll attempt_read(skua_cx *cx, struct sk_source *source, void *argument)
 {
 	struct bytes *bytes = argument;
 
 	(void)cx;
+	if (!is_size(bytes->size))
+		return -EINVAL;
 	/* The kernel would wait for data even then. */
 	if (bytes->size == 0)
 		return 0;
@@ -65,6 +75,8 @@ static skua_poll attempt_write(skua_cx *cx, struct sk_source *source, void *argu
 	struct bytes *bytes = argument;
 
 	(void)cx;
+	if (!is_size(bytes->size))
+		return -EINVAL;
 	return result_of(send(source->fd, bytes->data, bytes->size, MSG_NOSIGNAL));
 }
 
@@ -97,6 +109,8 @@ static skua_poll attempt_write_all(skua_cx *cx, struct sk_source *source, void *
 {
 	struct bytes *bytes = argument;
 
+	if (!is_size(bytes->size))
+		return -EINVAL;
 	if (source->writing == NULL) {
 		source->writing = bytes->data;
 		source->progress = 0;

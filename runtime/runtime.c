@@ -76,6 +76,15 @@ static int start(skua_runtime *rt)
 	return rc;
 }
 
+/* Says why as a sentence, unless `config` is not one that was initialised. */
+static int cannot_start(skua_config *config, int rc)
+{
+	if (config->struct_size == sizeof *config)
+		snprintf(config->message, sizeof config->message, "the runtime cannot start: %s",
+			 skua_strerror(rc));
+	return rc;
+}
+
 int skua_runtime_new(skua_config *config, skua_runtime **out)
 {
 	skua_runtime *rt;
@@ -84,10 +93,10 @@ int skua_runtime_new(skua_config *config, skua_runtime **out)
 	if (config == NULL || out == NULL)
 		return -EINVAL;
 	if (sk_worker_current() != NULL)
-		return -EDEADLK;
+		return cannot_start(config, -EDEADLK);
 	rt = sk_calloc(1, sizeof *rt);
 	if (rt == NULL)
-		return -ENOMEM;
+		return cannot_start(config, -ENOMEM);
 	rc = sk_config_resolve_copy(config, &rt->config);
 	if (rc < 0) {
 		sk_free(rt);
@@ -97,10 +106,8 @@ int skua_runtime_new(skua_config *config, skua_runtime **out)
 	sk_allocator_hold();
 	rc = start(rt);
 	if (rc < 0) {
-		snprintf(config->message, sizeof config->message, "the runtime cannot start: %s",
-			 skua_strerror(rc));
 		tear_down(rt);
-		return rc;
+		return cannot_start(config, rc);
 	}
 	*out = rt;
 	return 0;

@@ -58,8 +58,8 @@ static void job_run(struct sk_blocking *pool, skua_task *task)
 {
 	struct job *job = sk_task_payload(task);
 	int64_t result = -ECANCELED;
-	/* Acquire: pairs with the release in sk_task_cancel. */
-	uint64_t old = sk_fetch_xor(&task->state, SK_TASK_SCHEDULED | SK_TASK_RUNNING, SK_ACQ_REL);
+	/* Relaxed: a job comes by the pool's lock, and one that was cancelled does nothing. */
+	uint64_t old = sk_fetch_xor(&task->state, SK_TASK_SCHEDULED | SK_TASK_RUNNING, SK_RELAXED);
 
 	if ((old & SK_TASK_CANCELLED) == 0)
 		result = job->function(job + 1);

@@ -70,14 +70,20 @@ skua_runtime *skua_cx_runtime(const skua_cx *cx)
 	return cx->runtime;
 }
 
+static bool is_closing(const skua_task *task)
+{
+	/* Acquire: pairs with the release in sk_sched_close. */
+	return sk_load(&task->sched->phase, SK_ACQUIRE) != SK_PHASE_OPEN;
+}
+
 int skua_cx_cancelled(const skua_cx *cx)
 {
 	skua_task *task = cx->task;
 
 	if (task == NULL)
 		return 0;
-	return (sk_load(&task->state, SK_RELAXED) & SK_TASK_CANCELLED) != 0 ||
-	       sk_load(&task->sched->phase, SK_RELAXED) != SK_PHASE_OPEN;
+	/* Acquire: pairs with the release in sk_task_cancel, which may come in the middle of this poll. */
+	return (sk_load(&task->state, SK_ACQUIRE) & SK_TASK_CANCELLED) != 0 || is_closing(task);
 }
 
 int skua_cx_interrupt(skua_cx *cx)
@@ -94,7 +100,7 @@ int skua_cx_interrupt(skua_cx *cx)
 	}
 	if (task == NULL || task->delivered == SK_CANCEL_CLOSING || !skua_cx_cancelled(cx))
 		return 0;
-	closing = sk_load(&task->sched->phase, SK_RELAXED) != SK_PHASE_OPEN;
+	closing = is_closing(task);
 	if (!closing && task->delivered == SK_CANCEL_OWN)
 		return 0;
 	task->delivered = closing ? SK_CANCEL_CLOSING : SK_CANCEL_OWN;

@@ -13,7 +13,8 @@
  *   2. Taking n tasks is one compare-and-exchange of `top` from t to t + n. `top` only grows, so
  *      success means that no one took any of them and that no slot read before it was overwritten:
  *      the owner writes slot t + capacity only after it has read a `top` > t (acquire, pairing with
- *      the taker's release), and a taker's reads come before its exchange.
+ *      the taker's release), and a taker's reads come before its exchange. Only a load that reads
+ *      from the future would show either of them weakened, which no tool of ours tries; C11 has it.
  *   3. To grow, the owner copies the tasks to a ring of twice the size and publishes that (release)
  *      before `bottom` grows. A thief with the old ring finds the same tasks in it, because an old
  *      ring is never written again. Old rings are freed with the queue: together they are smaller

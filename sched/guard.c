@@ -17,8 +17,8 @@ unsigned sk_guard_enter(void)
 {
 	unsigned side = sk_load(&epoch, SK_RELAXED) & 1;
 
-	/* Sequentially consistent: before the look at the task's state, or at the phase. */
-	sk_fetch_add(&stripes[sk_thread_stripe() % SK_STRIPES].inside[side], 1, SK_SEQ_CST);
+	/* Relaxed: see guard.h for what orders it before the look at the task or at the phase. */
+	sk_fetch_add(&stripes[sk_thread_stripe() % SK_STRIPES].inside[side], 1, SK_RELAXED);
 	return side;
 }
 
@@ -31,12 +31,12 @@ void sk_guard_leave(unsigned side)
 void sk_guard_wait(void)
 {
 	sk_mutex_lock(&turning);
+	/* The step between what the caller did and the look at the counters. */
+	sk_fence();
 	/* Twice: a thread may have read the epoch long before it counted itself in. */
 	for (int turn = 0; turn < 2; turn++) {
-		unsigned side = sk_fetch_add(&epoch, 1, SK_SEQ_CST) & 1;
+		unsigned side = sk_fetch_add(&epoch, 1, SK_RELAXED) & 1;
 
-		/* The step between what the caller did and the look at the counters. */
-		sk_fence();
 		for (int i = 0; i < SK_STRIPES; i++)
 			while (sk_load(&stripes[i].inside[side], SK_ACQUIRE) != 0)
 				sk_thread_yield();

@@ -10,12 +10,16 @@
  *
  *     waker:   enter (counter + 1); mark the task SCHEDULED; queue it; wake a worker; leave
  *     free:    every task is COMPLETE; wait until each counter has been 0; free tasks and runtime
- *     spawner: enter; look at the phase; queue the task; wake a worker; leave
- *     close:   the phase is CLOSING; wait until each counter has been 0; nothing is spawned now
+ *     spawner: enter; sk_fence; look at the phase; queue the task; wake a worker; leave
+ *     close:   the phase is CLOSING; sk_fence; wait until each counter has been 0: nothing is
+ *              spawned from here on
  *
- * Enter is a sequentially consistent read-modify-write, and the wait begins with a fence: a thread
- * that enters after the wait looked at its counter finds the task COMPLETE, or the phase CLOSING,
- * and touches nothing else. Workers and drivers do not enter; they are joined.
+ * Whoever enters after the wait looked at its counter finds the task COMPLETE, or the phase CLOSING,
+ * and touches nothing else. Entering needs no order of its own for this. A waker that has to queue
+ * the task marks it first, so the task does not end before somebody has taken it out of the queue,
+ * or has abandoned it: the queue, or the state (release in the mark, the fence of the wait after
+ * sk_task_abandon), makes the count seen. A spawner and who closes have a fence each, between their
+ * write and their look. Workers and drivers do not enter; they are joined.
  *
  * The counters are the process's, so the wakers of other runtimes could keep them from ever being 0
  * at the moment of a look. Therefore there are two of each, and each wait sends newcomers to the

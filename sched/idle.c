@@ -1,4 +1,4 @@
-/* idle.c - see idle.h for the protocol. */
+/* idle.c - see idle.h for the protocol. Its fences order everything here: all accesses are relaxed. */
 #include "sched/idle.h"
 
 static unsigned words(struct sk_idle *idle)
@@ -22,10 +22,8 @@ void sk_idle_init(struct sk_idle *idle, uint32_t workers)
 /* Clears a worker's bit; true if it was this caller who did. */
 static bool take(struct sk_idle *idle, unsigned worker)
 {
-	uint64_t old;
+	uint64_t old = sk_fetch_and(&idle->sleepers[worker / 64], ~bit(worker), SK_RELAXED);
 
-	/* Sequentially consistent: one order with sk_idle_sleep and the looks at the bits. */
-	old = sk_fetch_and(&idle->sleepers[worker / 64], ~bit(worker), SK_SEQ_CST);
 	return (old & bit(worker)) != 0;
 }
 
@@ -34,7 +32,7 @@ static int take_any(struct sk_idle *idle, unsigned preferred)
 	if (sk_idle_is_asleep(idle, preferred) && take(idle, preferred))
 		return (int)preferred;
 	for (unsigned i = 0; i < words(idle); i++) {
-		uint64_t sleepers = sk_load(&idle->sleepers[i], SK_SEQ_CST);
+		uint64_t sleepers = sk_load(&idle->sleepers[i], SK_RELAXED);
 
 		while (sleepers != 0) {
 			unsigned worker = i * 64 + (unsigned)__builtin_ctzll(sleepers);
@@ -50,7 +48,7 @@ static int take_any(struct sk_idle *idle, unsigned preferred)
 static bool any_sleeper(struct sk_idle *idle)
 {
 	for (unsigned i = 0; i < words(idle); i++)
-		if (sk_load(&idle->sleepers[i], SK_SEQ_CST) != 0)
+		if (sk_load(&idle->sleepers[i], SK_RELAXED) != 0)
 			return true;
 	return false;
 }
@@ -61,24 +59,25 @@ int sk_idle_claim(struct sk_idle *idle, unsigned preferred)
 		uint32_t searching = 0;
 		int worker;
 
-		if (!sk_cas(&idle->searching, &searching, 1, SK_SEQ_CST, SK_SEQ_CST))
+		if (!sk_cas(&idle->searching, &searching, 1, SK_RELAXED, SK_RELAXED))
 			return -1;
 		worker = take_any(idle, preferred);
 		if (worker >= 0)
 			return worker;
 		/* Nobody after all: take the count back, and look again for those it put off. */
-		sk_fetch_sub(&idle->searching, 1, SK_SEQ_CST);
+		sk_fetch_sub(&idle->searching, 1, SK_RELAXED);
+		sk_fence();
 	}
 	return -1;
 }
 
 bool sk_idle_claim_worker(struct sk_idle *idle, unsigned worker)
 {
-	if ((sk_load(&idle->sleepers[worker / 64], SK_SEQ_CST) & bit(worker)) == 0)
+	if ((sk_load(&idle->sleepers[worker / 64], SK_RELAXED) & bit(worker)) == 0)
 		return false;
 	if (!take(idle, worker))
 		return false;
-	sk_fetch_add(&idle->searching, 1, SK_SEQ_CST);
+	sk_fetch_add(&idle->searching, 1, SK_RELAXED);
 	return true;
 }
 
@@ -87,14 +86,13 @@ bool sk_idle_begin_search(struct sk_idle *idle)
 	if (2 * sk_load(&idle->searching, SK_RELAXED) >= idle->workers)
 		return false;
 	/* A few too many do no harm. */
-	sk_fetch_add(&idle->searching, 1, SK_SEQ_CST);
+	sk_fetch_add(&idle->searching, 1, SK_RELAXED);
 	return true;
 }
 
 bool sk_idle_end_search(struct sk_idle *idle)
 {
-	/* Sequentially consistent: before the look at the queues that follows. */
-	uint32_t old = sk_fetch_sub(&idle->searching, 1, SK_SEQ_CST);
+	uint32_t old = sk_fetch_sub(&idle->searching, 1, SK_RELAXED);
 
 	sk_assert(old > 0);
 	return old == 1;
@@ -102,7 +100,7 @@ bool sk_idle_end_search(struct sk_idle *idle)
 
 void sk_idle_sleep(struct sk_idle *idle, unsigned worker, bool searching)
 {
-	sk_fetch_or(&idle->sleepers[worker / 64], bit(worker), SK_SEQ_CST);
+	sk_fetch_or(&idle->sleepers[worker / 64], bit(worker), SK_RELAXED);
 	if (searching)
 		sk_idle_end_search(idle);
 	sk_fence();
@@ -115,7 +113,7 @@ bool sk_idle_wake_self(struct sk_idle *idle, unsigned worker)
 
 bool sk_idle_could_wake(struct sk_idle *idle)
 {
-	return any_sleeper(idle) && sk_load(&idle->searching, SK_SEQ_CST) == 0;
+	return any_sleeper(idle) && sk_load(&idle->searching, SK_RELAXED) == 0;
 }
 
 unsigned sk_idle_count(struct sk_idle *idle)
@@ -123,6 +121,6 @@ unsigned sk_idle_count(struct sk_idle *idle)
 	unsigned count = 0;
 
 	for (unsigned i = 0; i < words(idle); i++)
-		count += (unsigned)__builtin_popcountll(sk_load(&idle->sleepers[i], SK_SEQ_CST));
+		count += (unsigned)__builtin_popcountll(sk_load(&idle->sleepers[i], SK_RELAXED));
 	return count;
 }

@@ -16,15 +16,15 @@
  * in flight at a time. Of its own accord a worker begins to search only while less than half of
  * them do.
  *
- * Whoever counted itself in on behalf of a sleeper and then found none takes the count back and
- * looks at the sleepers again: another publisher may have been put off by that very count.
+ * Whoever counted itself in on behalf of a sleeper and then found none takes the count back, passes
+ * a fence, and looks at the sleepers again: another publisher may have been put off by that very
+ * count.
  *
- * The fences carry the protocol, and whoever stops searching passes one as well (sk_idle_sleep,
- * pass_on in worker.c). So some orders below are stronger than needed, each by itself: of setting
- * the bit, of counting a searcher in and out, of the looks of sk_idle_claim_worker,
- * sk_idle_could_wake and at the bits one by one. A load would do in place of the exchange in
- * sk_idle_claim, at the price of waking more than one. Not so the count that is taken back and the
- * look after it: there is no fence between them.
+ * The fences carry the protocol, and every access to the bits and to the count is relaxed. Whoever
+ * stops searching passes a fence before it looks again (sk_idle_sleep, sk_idle_claim, pass_on in
+ * worker.c). So a publisher that still saw it counted passed its own fence before that one, and what
+ * it published is seen by the look. The count goes from 0 to 1 by compare-and-exchange only so that
+ * one wake is in flight at a time.
  *
  * Throttling of searchers is Go's (runtime/proc.go, "Worker thread parking/unparking") and Tokio's
  * (worker.rs, idle.rs); the bitmap, from which a sleeper is claimed without a lock, is nexosim's.
@@ -56,7 +56,7 @@ bool sk_idle_claim_worker(struct sk_idle *idle, unsigned worker);
 /* Counts the caller in, if fewer than half of the workers search. */
 bool sk_idle_begin_search(struct sk_idle *idle);
 
-/* Counts the caller out. True if it was the last: it must look at every queue again. */
+/* Counts the caller out. True if it was the last: after a fence it must look at every queue again. */
 bool sk_idle_end_search(struct sk_idle *idle);
 
 /* The sleeping side: says that this worker is about to sleep, and no longer searches; then, after

@@ -18,6 +18,7 @@ struct sk_obligation {
 	struct sk_obligation *next;
 	/* Called at the end of the task, when this is out of the list already. */
 	void (*take_back)(struct sk_obligation *self, skua_task *task);
+	const char *what; /* for dumps; static storage */
 };
 
 static inline void sk_obligation_add(struct sk_obligation **list, struct sk_obligation *self)

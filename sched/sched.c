@@ -143,6 +143,16 @@ void sk_sched_inject(struct sk_sched *sched, skua_task *task)
 	publish(sched, choose_worker(sched, preferred), &chain);
 }
 
+#ifdef SK_CHAOS
+void sk_sched_queue_on(struct sk_sched *sched, unsigned index, skua_task *task)
+{
+	struct sk_chain chain = {0};
+
+	sk_chain_add(&chain, task);
+	publish(sched, index, &chain);
+}
+#endif
+
 static bool is_open(struct sk_sched *sched)
 {
 	return sk_load(&sched->phase, SK_RELAXED) == SK_PHASE_OPEN;
@@ -270,6 +280,10 @@ void sk_batch_add(struct sk_batch *batch, sk_waiter waiter)
 	if (!sk_task_mark_and_release(task))
 		return;
 	index = sk_load(&task->last_worker, SK_RELAXED);
+#ifdef SK_CHAOS
+	if (sk_chaos_migrates())
+		index = (uint16_t)((index + 1) % batch->sched->options.workers);
+#endif
 	if (sk_idle_is_asleep(&batch->sched->idle, index)) {
 		sk_chain_add(&batch->strays, task);
 		return;
@@ -308,11 +322,10 @@ void sk_sched_watch(struct sk_sched *sched)
 
 	if (ops == NULL)
 		return;
-	/* Sequentially consistent: this worker's sleeper bit was cleared before; see the end of
-	 * sk_sched_monitor. */
+	/* This worker's sleeper bit was cleared before; see the end of sk_sched_monitor. */
 	sk_fence();
 	if (sk_load(&sched->monitoring, SK_RELAXED) == 0 &&
-	    sk_exchange(&sched->monitoring, 1, SK_SEQ_CST) == 0)
+	    sk_exchange(&sched->monitoring, 1, SK_RELAXED) == 0)
 		ops->watch(sched->options.driver);
 }
 
@@ -386,13 +399,16 @@ bool sk_sched_monitor(struct sk_sched *sched)
 	if (sched->monitor_quiet < QUIET_LOOKS)
 		return true;
 	sched->monitor_quiet = 0;
-	/* Sequentially consistent, between giving up and looking once more: a worker that wakes
-	 * clears its bit and then looks at `monitoring`. */
-	sk_exchange(&sched->monitoring, 0, SK_SEQ_CST);
+	/* Between giving up and looking once more there is a fence, and between the clearing of a
+	 * sleeper's bit and its look at `monitoring`, too (sk_sched_watch). The bit may have been
+	 * cleared by who woke the worker, which happened before that fence: that it counts for the
+	 * fence all the same is what C++20 says (P0668), and what all processors do; C11 wants the
+	 * clearing to be the worker's own. */
+	sk_exchange(&sched->monitoring, 0, SK_RELAXED);
 	sk_fence();
 	if (sk_idle_count(&sched->idle) == sched->options.workers)
 		return false;
-	return sk_exchange(&sched->monitoring, 1, SK_SEQ_CST) == 0;
+	return sk_exchange(&sched->monitoring, 1, SK_RELAXED) == 0;
 }
 
 void sk_sched_timer_changed(struct sk_sched *sched, unsigned index)
@@ -443,10 +459,12 @@ static uint64_t count_spawned(struct sk_sched *sched)
 {
 	uint64_t spawned = 0;
 
+	/* Relaxed: for everything_ended count_completed has acquired what it needs, and the spawns by
+	 * other threads are known since sk_guard_wait. */
 	for (uint32_t i = 0; i < sched->options.workers; i++)
-		spawned += sk_load(&sched->workers[i]->spawned, SK_ACQUIRE);
+		spawned += sk_load(&sched->workers[i]->spawned, SK_RELAXED);
 	for (uint32_t i = 0; i < SK_STRIPES; i++)
-		spawned += sk_load(&sched->foreign[i].spawned, SK_ACQUIRE);
+		spawned += sk_load(&sched->foreign[i].spawned, SK_RELAXED);
 	return spawned;
 }
 
@@ -489,8 +507,9 @@ bool sk_sched_drain(struct sk_sched *sched, uint64_t deadline)
 
 void sk_sched_stop(struct sk_sched *sched)
 {
-	/* Release: pairs with the acquire in follow_phase. */
-	sk_store(&sched->phase, SK_PHASE_STOPPED, SK_RELEASE);
+	/* Relaxed: sk_sched_close has been called before, by this thread, and its fence releases what
+	 * was before that. (Not if a start has failed; then there is nothing to be seen.) */
+	sk_store(&sched->phase, SK_PHASE_STOPPED, SK_RELAXED);
 	wake_everybody(sched);
 	for (uint32_t i = 0; i < sched->started; i++)
 		sk_thread_join(&sched->workers[i]->thread);

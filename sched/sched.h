@@ -21,6 +21,8 @@
 #ifndef SKUA_SCHED_SCHED_H
 #define SKUA_SCHED_SCHED_H
 
+#include <stdio.h>
+
 #include "sched/blocking.h"
 #include "sched/idle.h"
 #include "sched/inbox.h"
@@ -37,6 +39,8 @@ struct sk_driver_ops {
 	/* Some worker is awake: call sk_sched_monitor every SK_MONITOR_MS until it returns false.
 	 * Any thread; must not block. */
 	void (*watch)(void *driver);
+	/* For sk_sched_dump; may be NULL. */
+	void (*dump)(void *driver, FILE *file);
 };
 
 enum { SK_PHASE_OPEN, SK_PHASE_CLOSING, SK_PHASE_STOPPED };
@@ -90,6 +94,11 @@ int sk_sched_spawn_reference(struct sk_sched *sched, skua_future *future, sk_wai
 /* Queues a task that became SCHEDULED, from a thread that is not one of the workers. */
 void sk_sched_inject(struct sk_sched *sched, skua_task *task);
 
+#ifdef SK_CHAOS
+/* Queues a task that became SCHEDULED on one worker. */
+void sk_sched_queue_on(struct sk_sched *sched, unsigned index, skua_task *task);
+#endif
+
 /* Wakes a sleeper, preferably this one, if nobody searches. False: nobody was woken. */
 bool sk_sched_wake_one(struct sk_sched *sched, unsigned preferred);
 
@@ -136,5 +145,14 @@ unsigned sk_sched_free(struct sk_sched *sched);
 void sk_sched_task_ended(struct sk_sched *sched);
 
 void sk_sched_stats(struct sk_sched *sched, skua_stats *stats);
+
+/*
+ * Writes down what a scheduler is doing: its workers with their queues, the driver, the blocking
+ * pool, and, in a chaos build (chaos.h), every task with what it waits for. For finding out why
+ * nothing goes on: any thread, while the others run or are stuck. It takes none of their locks and
+ * what it reads may change meanwhile, so it is approximate: a task that runs can be shown twice, in
+ * the wrong place, or with half of its waits. The scheduler must not be freed meanwhile.
+ */
+void sk_sched_dump(struct sk_sched *sched, FILE *file);
 
 #endif /* SKUA_SCHED_SCHED_H */

@@ -15,11 +15,15 @@
 #ifdef __linux__
 #include <linux/futex.h>
 #include <sys/syscall.h>
+#include <sys/uio.h>
 #endif
 
 #include <uv.h>
 
+#include "sched/log.h"
+
 #include "skua/base.h"
+#include "skua/runtime.h"
 
 /* ---- Mistakes ---- */
 
@@ -165,12 +169,14 @@ void sk_mutex_destroy(sk_mutex *mutex)
 
 void sk_mutex_lock(sk_mutex *mutex)
 {
+	sk_point();
 	check(pthread_mutex_lock(&mutex->handle), "pthread_mutex_lock");
 }
 
 void sk_mutex_unlock(sk_mutex *mutex)
 {
 	check(pthread_mutex_unlock(&mutex->handle), "pthread_mutex_unlock");
+	sk_point();
 }
 
 void sk_cond_init(sk_cond *cond)
@@ -190,8 +196,25 @@ void sk_cond_destroy(sk_cond *cond)
 	check(pthread_cond_destroy(&cond->handle), "pthread_cond_destroy");
 }
 
+/* In a chaos build a wait may end for no reason. */
+static bool ends_at_once(sk_mutex *mutex)
+{
+#ifdef SK_CHAOS
+	if (sk_chaos_fails()) {
+		sk_mutex_unlock(mutex);
+		sk_mutex_lock(mutex);
+		return true;
+	}
+#else
+	(void)mutex;
+#endif
+	return false;
+}
+
 void sk_cond_wait(sk_cond *cond, sk_mutex *mutex)
 {
+	if (ends_at_once(mutex))
+		return;
 	check(pthread_cond_wait(&cond->handle, &mutex->handle), "pthread_cond_wait");
 }
 
@@ -213,7 +236,11 @@ bool sk_cond_wait_until(sk_cond *cond, sk_mutex *mutex, uint64_t deadline)
 	int error = pthread_cond_timedwait_relative_np(&cond->handle, &mutex->handle, &ts);
 #else
 	struct timespec ts = timespec_of(deadline);
-	int error = pthread_cond_timedwait(&cond->handle, &mutex->handle, &ts);
+	int error;
+
+	if (ends_at_once(mutex))
+		return true;
+	error = pthread_cond_timedwait(&cond->handle, &mutex->handle, &ts);
 #endif
 	if (error == ETIMEDOUT)
 		return false;
@@ -223,11 +250,13 @@ bool sk_cond_wait_until(sk_cond *cond, sk_mutex *mutex, uint64_t deadline)
 
 void sk_cond_signal(sk_cond *cond)
 {
+	sk_point();
 	check(pthread_cond_signal(&cond->handle), "pthread_cond_signal");
 }
 
 void sk_cond_broadcast(sk_cond *cond)
 {
+	sk_point();
 	check(pthread_cond_broadcast(&cond->handle), "pthread_cond_broadcast");
 }
 
@@ -249,6 +278,11 @@ int sk_futex_wait(sk_futex *word, uint32_t expected, uint64_t deadline)
 {
 	struct timespec ts, *until = NULL;
 
+	sk_point();
+#ifdef SK_CHAOS
+	if (sk_chaos_fails())
+		return 0;
+#endif
 	if (deadline != SK_FOREVER) {
 		ts = timespec_of(deadline);
 		until = &ts;
@@ -262,6 +296,7 @@ int sk_futex_wait(sk_futex *word, uint32_t expected, uint64_t deadline)
 
 void sk_futex_wake(sk_futex *word)
 {
+	sk_point();
 	syscall(FUTEX_CALL, word, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);
 }
 
@@ -301,6 +336,18 @@ static skua_allocator allocator = {
 /* How many runtimes and blockers live: while there are any, the table must not change. */
 static SK_ATOMIC(uint32_t) allocator_holders;
 
+/* Before 1.51, libuv aborts without a word if its table of descriptors cannot grow. */
+static void *libuv_realloc(void *block, size_t size)
+{
+	void *larger = allocator.realloc(block, size);
+
+	if (larger == NULL && uv_version() < (1 << 16 | 51 << 8))
+		sk_log(SKUA_LOG_ERROR,
+		       "no memory for libuv, most likely for its table of descriptors: "
+		       "then it aborts now");
+	return larger;
+}
+
 int skua_set_allocator(const skua_allocator *table)
 {
 	const skua_allocator *t = table != NULL ? table : &default_allocator;
@@ -310,7 +357,7 @@ int skua_set_allocator(const skua_allocator *table)
 		return -EINVAL;
 	if (sk_load(&allocator_holders, SK_ACQUIRE) != 0)
 		return -EBUSY;
-	if (uv_replace_allocator(t->malloc, t->realloc, t->calloc, t->free) != 0)
+	if (uv_replace_allocator(t->malloc, libuv_realloc, t->calloc, t->free) != 0)
 		return -EINVAL;
 	allocator = *t;
 	return 0;
@@ -369,4 +416,21 @@ void sk_free_aligned(void *block)
 {
 	if (block != NULL)
 		sk_free(((void **)block)[-1]);
+}
+
+bool sk_peek(void *copy, const void *from, size_t size)
+{
+#ifdef __linux__
+	/* The kernel reads for us: memory that is not there is an error, and no sanitizer is told. */
+	struct iovec into = {copy, size}, out_of = {(void *)(uintptr_t)from, size};
+	ssize_t read = process_vm_readv(getpid(), &into, 1, &out_of, 1, 0);
+
+	/* Where that is forbidden (some sandboxes do), nothing can be read. */
+	return read == (ssize_t)size;
+#else
+	if (from == NULL)
+		return false;
+	memcpy(copy, from, size);
+	return true;
+#endif
 }

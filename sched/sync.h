@@ -1,11 +1,11 @@
 /*
  * sync.h - the seam for everything that depends on other threads, on the clock or on memory.
  *
- * This file and sync.c are the only places in sched/, io/ and runtime/ that name atomics, threads,
- * locks, futexes, thread-local storage, raw allocation, the clock or randomness; `./dev lint`
- * enforces it. In a release build the atomics are the compiler's own and cost nothing extra. Under
- * ThreadSanitizer, which does not see fences, sk_fence is a read-modify-write. A model checker
- * replaces this one file.
+ * This file, sync.c and chaos.c are the only places in sched/, io/ and runtime/ that name atomics,
+ * threads, locks, futexes, thread-local storage, raw allocation, the clock or randomness; `./dev
+ * lint` enforces it. In a release build the atomics are the compiler's own and cost nothing extra.
+ * Under ThreadSanitizer, which does not see fences, sk_fence is a read-modify-write. A model checker
+ * replaces this one file. A chaos build disturbs threads at each operation (chaos.h).
  *
  * An atomic is declared with SK_ATOMIC(type) and reached through the macros below only: the wrapper
  * struct makes a plain access a compile error. Every access names its order, and says in a comment
@@ -35,23 +35,44 @@
 /* Before an object is shared; not atomic. */
 #define sk_init(atomic, value) ((void)((atomic)->value_ = (value)))
 
-#define sk_load(atomic, order) __atomic_load_n(&(atomic)->value_, (order))
-#define sk_store(atomic, value, order) __atomic_store_n(&(atomic)->value_, (value), (order))
-#define sk_exchange(atomic, value, order) __atomic_exchange_n(&(atomic)->value_, (value), (order))
-#define sk_fetch_add(atomic, value, order) __atomic_fetch_add(&(atomic)->value_, (value), (order))
-#define sk_fetch_sub(atomic, value, order) __atomic_fetch_sub(&(atomic)->value_, (value), (order))
-#define sk_fetch_or(atomic, value, order) __atomic_fetch_or(&(atomic)->value_, (value), (order))
-#define sk_fetch_and(atomic, value, order) __atomic_fetch_and(&(atomic)->value_, (value), (order))
-#define sk_fetch_xor(atomic, value, order) __atomic_fetch_xor(&(atomic)->value_, (value), (order))
+/* A point at which a chaos build disturbs the calling thread (chaos.h). */
+#ifdef SK_CHAOS
+#include "sched/chaos.h"
+#define sk_point() sk_chaos_point()
+#else
+#define sk_point() ((void)0)
+#endif
+
+#define sk_load(atomic, order) (sk_point(), __atomic_load_n(&(atomic)->value_, (order)))
+#define sk_store(atomic, value, order)                                                             \
+	(sk_point(), __atomic_store_n(&(atomic)->value_, (value), (order)))
+#define sk_exchange(atomic, value, order)                                                          \
+	(sk_point(), __atomic_exchange_n(&(atomic)->value_, (value), (order)))
+#define sk_fetch_add(atomic, value, order)                                                         \
+	(sk_point(), __atomic_fetch_add(&(atomic)->value_, (value), (order)))
+#define sk_fetch_sub(atomic, value, order)                                                         \
+	(sk_point(), __atomic_fetch_sub(&(atomic)->value_, (value), (order)))
+#define sk_fetch_or(atomic, value, order)                                                          \
+	(sk_point(), __atomic_fetch_or(&(atomic)->value_, (value), (order)))
+#define sk_fetch_and(atomic, value, order)                                                         \
+	(sk_point(), __atomic_fetch_and(&(atomic)->value_, (value), (order)))
+#define sk_fetch_xor(atomic, value, order)                                                         \
+	(sk_point(), __atomic_fetch_xor(&(atomic)->value_, (value), (order)))
 
 /* Compare and exchange: true if `*expected` was there and `desired` is now; otherwise `*expected`
  * becomes what was found (read with order `failure`). The weak one may fail spuriously. */
 #define sk_cas(atomic, expected, desired, success, failure)                                        \
-	__atomic_compare_exchange_n(&(atomic)->value_, (expected), (desired), 0, (success),        \
-				    (failure))
+	(sk_point(), __atomic_compare_exchange_n(&(atomic)->value_, (expected), (desired), 0,      \
+						 (success), (failure)))
+#ifdef SK_CHAOS
+#define sk_cas_weak(atomic, expected, desired, success, failure)                                   \
+	(sk_chaos_fails() ? (*(expected) = sk_load(atomic, failure), false)                        \
+			  : sk_cas(atomic, expected, desired, success, failure))
+#else
 #define sk_cas_weak(atomic, expected, desired, success, failure)                                   \
 	__atomic_compare_exchange_n(&(atomic)->value_, (expected), (desired), 1, (success),        \
 				    (failure))
+#endif
 
 #if defined(__SANITIZE_THREAD__) && !defined(SK_TSAN)
 #define SK_TSAN 1
@@ -67,6 +88,7 @@ void sk_fence(void);
 #else
 static inline void sk_fence(void)
 {
+	sk_point();
 	__atomic_thread_fence(__ATOMIC_SEQ_CST);
 }
 #endif
@@ -190,6 +212,12 @@ void sk_free_aligned(void *block);
 /* Counts what keeps the memory functions from being replaced (runtimes, blockers). */
 void sk_allocator_hold(void);
 void sk_allocator_release(void);
+
+/*
+ * Copies memory that other threads may be writing, or that may be gone, for dumps: what comes of it
+ * may be anything. False: it cannot be read.
+ */
+bool sk_peek(void *copy, const void *from, size_t size);
 
 /* ---- Mistakes ---- */
 

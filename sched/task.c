@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "sched/guard.h"
+#include "sched/live.h"
 #include "sched/sched.h"
 #include "sched/worker.h"
 
@@ -27,15 +28,15 @@ skua_task *sk_task_new(struct sk_sched *sched, const void *payload, size_t size,
 	task->sched = sched;
 	task->future = sk_task_payload(task);
 	task->size = (uint32_t)(sizeof(skua_task) + size);
+	sk_live_add(task);
 	return task;
 }
 
 static void task_free(skua_task *task)
 {
-	uintptr_t word = sk_load(&task->join, SK_RELAXED);
-
-	if (sk_is_waiter(word))
-		sk_waiter_drop(word);
+	/* Its end has fired the slot, or the handle took its waiter out when it went. */
+	sk_assert(!sk_is_waiter(sk_load(&task->join, SK_RELAXED)));
+	sk_live_remove(task);
 	sk_free_sized(task, task->size);
 }
 
@@ -123,7 +124,7 @@ void sk_task_complete(skua_task *task, int64_t result)
 	sk_obligations_take_back(&task->obligations, task);
 	task->result = result;
 	/* Release: pairs with the acquire in sk_task_is_complete. */
-	old = sk_fetch_xor(&task->state, SK_TASK_RUNNING | SK_TASK_COMPLETE, SK_ACQ_REL);
+	old = sk_fetch_xor(&task->state, SK_TASK_RUNNING | SK_TASK_COMPLETE, SK_RELEASE);
 	sk_assert((old & (SK_TASK_RUNNING | SK_TASK_COMPLETE)) == SK_TASK_RUNNING);
 	if ((old & SK_TASK_JOINABLE) != 0)
 		sk_waiter_wake(sk_slot_fire(&task->join));
@@ -139,7 +140,7 @@ void sk_task_abandon(skua_task *task)
 	task->result = -ESHUTDOWN;
 	task->abandoned = true;
 	/* Release: as in sk_task_complete. */
-	sk_fetch_or(&task->state, SK_TASK_COMPLETE, SK_ACQ_REL);
+	sk_fetch_or(&task->state, SK_TASK_COMPLETE, SK_RELEASE);
 	sk_waiter_wake(sk_slot_fire(&task->join));
 }
 
@@ -150,7 +151,8 @@ const char *sk_task_name(const skua_task *task)
 
 int sk_task_cancel(skua_task *task)
 {
-	/* Release: as a wake. */
+	/* Release: pairs with the acquire in skua_cx_cancelled; what came before is seen by the task
+	 * when it is told. Acquire: what came before the end is seen by who is told that it is too late. */
 	uint64_t old = sk_fetch_or(&task->state, SK_TASK_CANCELLED, SK_ACQ_REL);
 
 	if ((old & SK_TASK_COMPLETE) != 0)
@@ -165,7 +167,7 @@ void sk_task_close_handle(skua_task *task)
 	/* Only the holder of the handle waits in the slot: nobody is left to be woken. */
 	uintptr_t word = sk_load(&task->join, SK_RELAXED);
 
-	if (sk_is_waiter(word) && sk_cas(&task->join, &word, SK_SLOT_EMPTY, SK_ACQUIRE, SK_RELAXED))
+	if (sk_is_waiter(word) && sk_cas(&task->join, &word, SK_SLOT_EMPTY, SK_RELAXED, SK_RELAXED))
 		sk_waiter_drop(word);
 	/* JOINABLE is set, so subtracting it clears it. */
 	subtract(task, SK_TASK_REFERENCE + SK_TASK_JOINABLE);

@@ -79,6 +79,10 @@ struct skua_task {
 	bool yielded;      /* in the middle of skua_yield */
 	bool abandoned;    /* the runtime was freed before it ended */
 	bool blocking;     /* a job of the blocking pool: never queued or polled */
+#ifdef SK_CHAOS
+	skua_task *live_previous, *live_next; /* live.h */
+	uint64_t number;                      /* in the order of spawns */
+#endif
 };
 
 /*

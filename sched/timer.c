@@ -144,6 +144,7 @@ int sk_timer_arm(struct sk_timers *timers, struct sk_timer *timer, uint64_t dead
 	}
 	timer->timers = timers;
 	timer->obligation.take_back = take_back;
+	timer->obligation.what = "timer";
 	if (cx->task != NULL)
 		sk_obligation_add(&cx->task->obligations, &timer->obligation);
 	return 0;

@@ -96,9 +96,10 @@ skua_poll sk_slot_wait(sk_slot *slot, const skua_cx *cx)
 		sk_slot_forget(slot, cx->task);
 		return -ENOMEM;
 	}
-	/* Release: the firer sees the waiter whole. Sequentially consistent, because some look at a
-	 * second word after it (io/source.h, "close against wait"). */
-	if (sk_cas(slot, &word, waiter, SK_SEQ_CST, SK_ACQUIRE)) {
+	/* Release: the firer sees the waiter whole. Acquire, if it fails because of an event: what came
+	 * before that. Success has both as well, or compilers for POWER and ARMv7 lose the acquire of
+	 * the failure, which C11 (7.17.7.4) does not let be the stronger one. */
+	if (sk_cas(slot, &word, waiter, SK_ACQ_REL, SK_ACQUIRE)) {
 		if (sk_is_waiter(word))
 			sk_waiter_drop(word);
 		return SKUA_PENDING;
@@ -113,7 +114,8 @@ void sk_slot_forget(sk_slot *slot, const skua_task *task)
 
 	if (!sk_is_waiter(word) || sk_waiter_task(word) != task)
 		return;
-	/* Acquire: the box of a foreign waker is read next. If it fails, it has just been fired. */
-	if (sk_cas(slot, &word, SK_SLOT_EMPTY, SK_ACQUIRE, SK_RELAXED))
+	/* The box of a foreign waker is read next: it is this waiter's own, of an earlier poll. If the
+	 * exchange fails, it has just been fired. */
+	if (sk_cas(slot, &word, SK_SLOT_EMPTY, SK_RELAXED, SK_RELAXED))
 		sk_waiter_drop(word);
 }

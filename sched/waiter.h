@@ -11,9 +11,13 @@
  *     reset   any -> empty      by the one who waits, BEFORE it looks again at what it waits for:
  *                               an event after the reset makes the slot ready, and is not lost.
  *
- * One atomic operation changes a slot; there is no lock and no moment at which an event can fall
- * between. The
- * idea of a slot with a sticky ready state is that of Go's pollDesc (runtime/netpoll.go).
+ * One atomic operation changes a slot, a read-modify-write: there is no lock and no moment at which
+ * an event can fall between. An event that comes after the waiter finds it; one that came before is
+ * found by the wait, or was taken out by the reset, which has acquired what came with it. So no more
+ * than acquire and release is needed, also where the waiter looks at a second word after it waits
+ * (io/source.h, "close against wait").
+ *
+ * The idea of a slot with a sticky ready state is that of Go's pollDesc (runtime/netpoll.go).
  */
 #ifndef SKUA_SCHED_WAITER_H
 #define SKUA_SCHED_WAITER_H
@@ -64,8 +68,8 @@ void sk_slot_forget(sk_slot *slot, const skua_task *task);
 static inline sk_waiter sk_slot_fire(sk_slot *slot)
 {
 	/* Release: what was done before is seen by who finds the slot ready. Acquire: pairs with
-	 * the release in sk_slot_wait, and is in one order with it. */
-	uintptr_t old = sk_exchange(slot, SK_SLOT_READY, SK_SEQ_CST);
+	 * the release in sk_slot_wait. */
+	uintptr_t old = sk_exchange(slot, SK_SLOT_READY, SK_ACQ_REL);
 
 	return sk_is_waiter(old) ? old : SK_NO_WAITER;
 }
@@ -77,9 +81,9 @@ static inline void sk_slot_reset(sk_slot *slot)
 
 	if (sk_load(slot, SK_RELAXED) == SK_SLOT_EMPTY)
 		return;
-	/* Sequentially consistent: what is looked at next must not be read before the slot is seen
-	 * to be empty by whoever fires it. */
-	old = sk_exchange(slot, SK_SLOT_EMPTY, SK_SEQ_CST);
+	/* Acquire: pairs with the release in sk_slot_fire; what an event that is taken out here has
+	 * brought is seen by the look that follows. */
+	old = sk_exchange(slot, SK_SLOT_EMPTY, SK_ACQUIRE);
 	if (sk_is_waiter(old))
 		sk_waiter_drop(old);
 }

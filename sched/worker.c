@@ -70,8 +70,26 @@ static void push(struct sk_worker *worker, skua_task *task)
 	}
 }
 
+/* In a chaos build every task that is queued goes to the next worker. */
+static bool migrate(struct sk_worker *worker, skua_task *task)
+{
+#ifdef SK_CHAOS
+	struct sk_sched *sched = worker->sched;
+
+	if (sk_chaos_migrates()) {
+		sk_sched_queue_on(sched, (worker->index + 1) % sched->options.workers, task);
+		return true;
+	}
+#else
+	(void)worker, (void)task;
+#endif
+	return false;
+}
+
 void sk_worker_queue_last(struct sk_worker *worker, skua_task *task)
 {
+	if (migrate(worker, task))
+		return;
 	push(worker, task);
 	offer(worker);
 }
@@ -80,6 +98,8 @@ void sk_worker_queue_hot(struct sk_worker *worker, skua_task *task)
 {
 	skua_task *displaced;
 
+	if (migrate(worker, task))
+		return;
 	/* Woken between two polls, by a timer for example: nothing of it is in the cache. */
 	if (worker->running == NULL) {
 		sk_worker_queue_last(worker, task);
@@ -188,8 +208,9 @@ static void run(struct sk_worker *worker, skua_task *task)
 	skua_poll result;
 	uint64_t old;
 
-	/* Acquire: pairs with the release of the wake, and of the end of the poll before. */
-	old = sk_fetch_xor(&task->state, SK_TASK_SCHEDULED | SK_TASK_RUNNING, SK_ACQ_REL);
+	/* Acquire: pairs with the release of each wake, also of one that found the task queued
+	 * already, and of the end of the poll before. Nobody learns from this that it runs. */
+	old = sk_fetch_xor(&task->state, SK_TASK_SCHEDULED | SK_TASK_RUNNING, SK_ACQUIRE);
 	sk_assert((old & (SK_TASK_SCHEDULED | SK_TASK_RUNNING | SK_TASK_COMPLETE)) ==
 		  SK_TASK_SCHEDULED);
 	sk_store(&task->last_worker, (uint16_t)worker->index, SK_RELAXED);
@@ -201,8 +222,9 @@ static void run(struct sk_worker *worker, skua_task *task)
 	if (result == SKUA_PENDING) {
 		if (!task->owned)
 			own(worker, task);
-		/* Release: the next poll, on any worker, sees what this one did. */
-		old = sk_fetch_xor(&task->state, SK_TASK_RUNNING, SK_ACQ_REL);
+		/* Release: the next poll, on any worker, sees what this one did. What came with a
+		 * wake in between is acquired by that poll. */
+		old = sk_fetch_xor(&task->state, SK_TASK_RUNNING, SK_RELEASE);
 		if ((old & SK_TASK_SCHEDULED) != 0)
 			sk_worker_queue_last(worker, task);
 		return;

@@ -559,6 +559,35 @@ def echo_of_much(backend):
         check(not failures, "\n".join(failures))
 
 
+def echo_to_a_client_that_reads_late(backend):
+    data = os.urandom(16 << 20)
+    sent = []
+
+    def send(client):
+        try:
+            for at in range(0, len(data), 1 << 16):
+                client.sendall(data[at : at + (1 << 16)])
+                sent.append(1 << 16)
+            client.shutdown(socket.SHUT_WR)
+        except OSError:
+            pass  # the server gave up: then not everything comes back
+
+    with serving("echo_server", backend) as server, server.connect() as client:
+        sender = threading.Thread(target=send, args=(client,))
+        sender.start()
+        # Until nothing goes on: the server has to wait in the middle of a write.
+        before = -1
+        while before != len(sent):
+            before = len(sent)
+            time.sleep(0.5 * patience)
+        check(sent and sum(sent) < len(data), "the server never had to wait")
+        back = bytearray()
+        while piece := client.recv(1 << 16):
+            back += piece
+        sender.join()
+        check(bytes(back) == data, f"{len(back)} bytes came back, or others")
+
+
 def echo_stops_with_open_connections(backend):
     with serving("echo_server", backend) as server:
         clients = [server.connect() for _ in range(100)]
@@ -652,6 +681,7 @@ EACH_BACKEND = (
     idle_runs_no_thread,
     idle_as_strace_sees_it,
     echo_of_much,
+    echo_to_a_client_that_reads_late,
     echo_stops_with_open_connections,
 )
 ONCE = (port_in_use, bad_options, bad_environment, story_of_a_read)

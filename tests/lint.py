@@ -86,7 +86,7 @@ def check_includes(root, files):
 
 # ---- Concurrency, allocation, clocks and randomness only in the seam ----
 
-SEAM = ("sched/sync.h", "sched/sync.c")
+SEAM = ("sched/sync.h", "sched/sync.c", "sched/chaos.c")
 OUTSIDE_THE_SEAM = re.compile(
     r"\b_Atomic\b|__atomic_\w+|__sync_\w+|stdatomic\.h|\bpthread_\w+|\bpthread\.h|\bSYS_futex\b"
     r"|(?<![.>\w])(?:malloc|calloc|realloc|free|rand|srand|random)\s*\("
@@ -112,6 +112,38 @@ def check_seam(root, files):
                 f"{path}:{line_of(text, match.start())}: {match.group(0).strip('( ')} belongs into"
                 " sched/sync.h"
             )
+
+
+# ---- An awaited expression does not read what it assigns ----
+
+
+def inside_parentheses(text, start):
+    """What stands between the parenthesis that opens before `start` and its partner."""
+    depth = 1
+    for position in range(start, len(text)):
+        depth += (text[position] == "(") - (text[position] == ")")
+        if depth == 0:
+            return text[start:position]
+    return ""
+
+
+def check_awaits(root, files):
+    for path in files:
+        if not path.endswith((".c", ".h", ".cpp", ".md")):
+            continue
+        text = read(root, path)
+        if not path.endswith(".md"):
+            text = blank(text, strings=True)
+        for match in re.finditer(r"\bSKUA_AWAIT\(", text):
+            awaited = inside_parentheses(text, match.end())
+            assignment = re.match(r"\s*([\w.\[\]>-]+?)\s*=(?!=)(.*)", awaited, re.DOTALL)
+            if assignment and re.search(
+                rf"(?<![\w>.]){re.escape(assignment.group(1))}(?![\w(])", assignment.group(2)
+            ):
+                yield (
+                    f"{path}:{line_of(text, match.start())}: {assignment.group(1)} is SKUA_PENDING when"
+                    " this is evaluated again: do not read what is assigned"
+                )
 
 
 # ---- Every public function is documented ----
@@ -319,6 +351,7 @@ def main():
         ("format (clang-format)", lambda: check_format(root, files)),
         ("includes point down", lambda: check_includes(root, files)),
         ("concurrency only in sched/sync.h", lambda: check_seam(root, files)),
+        ("awaits do not read what they assign", lambda: check_awaits(root, files)),
         ("public functions are documented", lambda: check_comments(root, files)),
         ("public headers compile alone", lambda: check_headers_alone(root, files)),
         (

@@ -2,7 +2,8 @@
 """Runs every test of a build directory and counts test cases; `./dev test` is the way to call it.
 
 What there is to run comes from `meson introspect --tests`. Each of these programs writes TAP. A
-line is printed for each of them; the output of a failed one follows in full. The last line is
+line is printed for each of them, and its comments that begin with its name (`# NAME: ...`); the
+output of a failed one follows in full. The last line is
 `N passed, N failed`, with `, N skipped` if there were any.
 
 A program that dies, hangs, or reports fewer results than it planned counts as a failure even if no
@@ -116,6 +117,9 @@ def run_one(test, build_dir, filters, env, slow, totals):
             + (f", {len(skipped)} skipped" if skipped else "")
             + f"  ({time.monotonic() - started:.1f} s)"
         )
+        for line in stdout.splitlines():
+            if line.startswith(f"# {test['name']}: "):
+                print(f"    {line[2:]}")
         for result in skipped:
             print(f"    skipped: {result.name}: {result.reason or 'no reason given'}")
         for result in bad:

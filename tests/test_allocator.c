@@ -232,6 +232,7 @@ static int try_runtime(uint32_t backend)
 	rc = skua_runtime_new(&config, &rt);
 	if (rc < 0) {
 		T_NULL(rt);
+		T_NE(config.message[0], '\0');
 		return rc;
 	}
 	T_EQ(skua_runtime_free(rt), 0);

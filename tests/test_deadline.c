@@ -498,17 +498,24 @@ static void foreign_nothing(void *data)
 	(void)data;
 }
 
+/* Of the wakers that are woken each has a number of its own. */
+static atomic_int woken[2];
+
+static void foreign_wake(void *data)
+{
+	atomic_fetch_add((atomic_int *)data, 1);
+}
+
 static const skua_waker_ops foreign_ops = {
 	foreign_clone,
-	foreign_nothing,
-	foreign_nothing,
+	foreign_wake,
+	foreign_wake,
 	foreign_nothing,
 };
 
 static skua_cx foreign_cx(skua_runtime *rt)
 {
-	static char data;
-	skua_waker waker = {&foreign_ops, &data};
+	skua_waker waker = {&foreign_ops, &woken[0]};
 	skua_cx cx;
 
 	skua_cx_init(&cx, rt, &waker);
@@ -523,6 +530,21 @@ T_TEST_T(deadline, a_timer_that_fires_while_its_waker_is_replaced_is_seen, 10)
 	T_EQ(skua_sleep(&cx, &foreign_timer, 10 * SKUA_MSEC), SKUA_PENDING);
 	atomic_store(&waits_in_clone, 1);
 	T_EQ(skua_sleep(&cx, &foreign_timer, 10 * SKUA_MSEC), 0);
+	T_EQ(skua_runtime_free(rt), 0);
+}
+
+/* A foreign executor may bring another waker to each poll: the last one is woken. */
+T_TEST_T(deadline, the_waker_of_the_last_poll_is_woken, 10)
+{
+	skua_runtime *rt = runtime_of(1);
+	skua_cx cx = foreign_cx(rt);
+
+	T_EQ(skua_timeout(&cx, &foreign_timer, 200 * SKUA_MSEC, SKUA_PENDING), SKUA_PENDING);
+	cx.waker.data = &woken[1];
+	T_EQ(skua_timeout(&cx, &foreign_timer, 200 * SKUA_MSEC, SKUA_PENDING), SKUA_PENDING);
+	WAIT_UNTIL(woken[1] == 1);
+	T_EQ(woken[0], 0);
+	skua_timer_cancel(&foreign_timer);
 	T_EQ(skua_runtime_free(rt), 0);
 }
 

@@ -42,6 +42,8 @@ CASES = [
         'const char *t = "malloc(3)";\n',
         0,
     ),
+    ("awaits_read_what_they_assign", lint.check_awaits, "tests/a.c", "SKUA_AWAIT(s->n = f(cx, (size_t)s->n));\n", 1),
+    ("awaits_of_another_variable", lint.check_awaits, "tests/a.c", "SKUA_AWAIT(s->n = f(s->nn, t->s->n, (s->m)));\n", 0),
     ("comments_missing", lint.check_comments, "include/skua/a.h", "int x;\n\nSKUA_API int skua_a(void);\n", 1),
     (
         "comments_of_another_group",

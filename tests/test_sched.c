@@ -577,7 +577,7 @@ static void note_watch(void *argument)
 	count_up(&watches);
 }
 
-static const struct sk_driver_ops driver_ops = {note_watch};
+static const struct sk_driver_ops driver_ops = {.watch = note_watch};
 
 /* One that believes polls to be so short that no backlog is worth a wake. */
 static struct sk_sched *start_paced(uint32_t workers)

@@ -384,6 +384,54 @@ T_TEST(shutdown, stress_jobs_spawn_until_the_end)
 	memory_end();
 }
 
+/* ---- What is dropped ---- */
+
+/* Who waits for a future that is dropped is told so, and not by the future's own words. */
+static void *waits_for_a_stubborn_one(void *rt)
+{
+	static skua_waker waker;
+	struct stubborn future = {{&stubborn_ops, 0, 0}, &waker, NULL};
+
+	T_EQ(skua_block_on(rt, &future.future), -ECANCELED);
+	T_EQ(dropped, 1);
+	skua_waker_drop(&waker);
+	return NULL;
+}
+
+T_TEST_T(shutdown, block_on_of_a_dropped_future_is_cancelled, 10)
+{
+	skua_runtime *rt = impatient_runtime(1, 1);
+	pthread_t thread;
+
+	T_EQ(pthread_create(&thread, NULL, waits_for_a_stubborn_one, rt), 0);
+	WAIT_UNTIL(asleep == 1);
+	T_EQ(skua_runtime_free(rt), -ETIMEDOUT);
+	T_EQ(pthread_join(thread, NULL), 0);
+}
+
+/* A future that is dropped may still close what it owns. */
+static skua_listener *owned;
+
+static void close_listener(skua_waker *waker)
+{
+	skua_listener_close(owned);
+	skua_waker_drop(waker);
+}
+
+T_TEST_T(shutdown, a_dropped_task_closes_its_sockets, 10)
+{
+	skua_waker waker = {0};
+	skua_runtime *rt = impatient_runtime(1, 1);
+	skua_addr addr;
+
+	T_EQ(skua_addr_parse(&addr, "127.0.0.1", 0), 0);
+	T_EQ(skua_listen(rt, &addr, NULL, &owned), 0);
+	start_stubborn(rt, &waker, close_listener);
+	WAIT_UNTIL(asleep == 1);
+	T_EQ(skua_runtime_free(rt), -ETIMEDOUT);
+	T_EQ(dropped, 1);
+}
+
 /* ---- What the tasks are told ---- */
 
 /* Awaits until it is cancelled, and then awaits things to clean up. */

@@ -73,6 +73,40 @@ T_TEST(waiter, of_a_foreign_waker_is_a_clone_of_it)
 	T_EQ(count_of(&counting.wakes), 1);
 }
 
+/* NULL is a clone without memory only if the data was not NULL before. */
+static void *null_clone(void *data)
+{
+	T_NULL(data);
+	return NULL;
+}
+
+static unsigned null_wakes;
+
+static void null_wake(void *data)
+{
+	T_NULL(data);
+	null_wakes++;
+}
+
+static void null_drop(void *data)
+{
+	T_NULL(data);
+}
+
+T_TEST(waiter, of_a_foreign_waker_without_data)
+{
+	static const skua_waker_ops ops = {null_clone, null_wake, null_wake, null_drop};
+	const skua_waker waker = {&ops, NULL};
+	sk_waiter waiter;
+	skua_cx cx;
+
+	skua_cx_init(&cx, NULL, &waker);
+	waiter = sk_waiter_of(&cx);
+	T_ASSERT(sk_is_waiter(waiter));
+	sk_waiter_wake(waiter);
+	T_EQ(null_wakes, 1);
+}
+
 T_TEST(waiter, takes_a_waker_over)
 {
 	struct counting counting;

@@ -28,7 +28,8 @@
  *     a local with an initialiser needs braces that end before the next await.
  *   - No await inside a `switch` of your own: move that switch into a function.
  *   - An awaited expression is evaluated again at each poll until it is ready, so it names an
- *     operation and nothing with a side effect of its own.
+ *     operation and nothing with a side effect of its own. It must not read the variable that it
+ *     assigns, which is SKUA_PENDING at the second poll: `n = skua_write(cx, conn, buf, n)` is wrong.
  *
  * A spawn copies the struct, so a member that points to another member is set in the body, not
  * before.

@@ -16,6 +16,7 @@
  *     -ECANCELED   the task was cancelled, a deadline around it has passed, or the handle was closed
  *     -EBUSY       another task is in the middle of the same kind of operation
  *     -EBADF       it is closed (see above)
+ *     -EINVAL      a size is greater than SSIZE_MAX, such as a SKUA_PENDING that was taken for one
  *     -ENOMEM
  */
 #ifndef SKUA_TCP_H

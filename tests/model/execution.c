@@ -132,7 +132,7 @@ void mc_execute(void)
 	mc->location_count = mc->object_count = 0;
 	memset(mc->index, 0, sizeof mc->index);
 	memset(&mc->consistent, 0, sizeof mc->consistent);
-	mc->arena_used = mc->block_count = mc->blocks_in_use = 0;
+	mc->arena_used = mc->block_count = mc->blocks_in_use = mc->reuses = 0;
 	mc->outcome = -1;
 	mc->trace_count = 0;
 	memset(first, 0, sizeof *first);

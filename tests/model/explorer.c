@@ -132,6 +132,7 @@ struct result {
 	struct mc_scenario *scenario;
 	uint64_t executions;
 	bool wrong, incomplete;
+	bool lower; /* searched within narrower bounds than was asked for */
 	double seconds;
 };
 
@@ -284,6 +285,8 @@ static void run_scenario(unsigned i)
 	result->executions = mc->executions;
 	result->incomplete = !complete && !mc->failed;
 	result->wrong = wrong != NULL;
+	result->lower = mc->mode == SEARCH && (mc->preemption_bound < options.preemptions ||
+					       mc->stale_bound < options.stale);
 	result->seconds = seconds() - begin;
 	print_result(i, wrong != NULL ? "WRONG"
 			: fails       ? "fails as it must"
@@ -424,7 +427,7 @@ static bool selected(const struct mc_scenario *scenario)
 /* The closing line. Returns the exit code. */
 static int sum_up(void)
 {
-	unsigned kernels = 0, failures = 0, incomplete = 0;
+	unsigned kernels = 0, failures = 0, incomplete = 0, own = 0;
 	uint64_t executions = 0;
 
 	for (unsigned i = 0; i < result_count; i++) {
@@ -434,14 +437,19 @@ static int sum_up(void)
 			j++;
 		kernels += j == i;
 		failures += results[i].wrong;
-		incomplete += results[i].incomplete;
+		incomplete += results[i].incomplete || results[i].wrong;
 		executions += results[i].executions;
+		own += results[i].lower;
 	}
 	if (options.tap)
-		printf("1..%u\n# ", result_count);
+		printf("1..%u\n", result_count);
+	if (own > 0)
+		printf("%s%u scenarios have lower bounds of their own than was asked for, as shown\n",
+		       margin(), own);
+	printf("%s", margin());
 	printf("model: %u kernels, %u scenarios, %lu executions, %u failures, %s\n", kernels,
 	       result_count, (unsigned long)executions, failures,
-	       incomplete == 0 ? "all complete" : "not all complete");
+	       incomplete > 0 || result_count == 0 ? "not all complete" : "all complete");
 	/* A test run may be about something else. */
 	return failures > 0 || (result_count == 0 && !options.tap);
 }

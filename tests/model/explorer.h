@@ -79,8 +79,15 @@ void mc_join(int number);
 /* The number of the running thread. */
 int mc_self(void);
 
+/* Waits until nobody else can go on, not even because a time runs out. Only where timeouts are allowed. */
+void mc_rest(void);
+
 /* One of 0 to n - 1: for what a scenario wants to be tried in every way. */
 unsigned mc_choose(unsigned n);
+
+/* From here on up to `n` allocations may get the place of a block that was freed, if there is one of
+ * their size: each is a choice. Otherwise no address comes twice in an execution. */
+void mc_reuse_memory(unsigned n);
 
 /* Says which outcome this execution had, for litmus tests. */
 void mc_outcome(int outcome);

@@ -15,8 +15,12 @@ static skua_task *item(unsigned number)
 
 static void take(skua_task *task)
 {
-	if (task != NULL)
-		taken[(uintptr_t)task / 8 - 1]++;
+	uintptr_t number = (uintptr_t)task / 8;
+
+	if (task == NULL)
+		return;
+	mc_assert(number >= 1 && number <= 8);
+	taken[number - 1]++;
 }
 
 static void start(uint64_t capacity, uint64_t index)
@@ -48,14 +52,21 @@ static void finish(unsigned items)
 /* What each thread takes is counted where only it writes. */
 static int stolen[2][8];
 
+static void steal(struct sk_deque *victim, uintptr_t self)
+{
+	unsigned count;
+	skua_task *task = sk_deque_steal(victim, &thief_deque[self], &count);
+	uintptr_t number = (uintptr_t)task / 8;
+
+	if (task == NULL)
+		return;
+	mc_assert(number >= 1 && number <= 8);
+	stolen[self][number - 1]++;
+}
+
 static void thief(void *argument)
 {
-	uintptr_t self = (uintptr_t)argument;
-	unsigned count;
-	skua_task *task = sk_deque_steal(&deque, &thief_deque[self], &count);
-
-	if (task != NULL)
-		stolen[self][(uintptr_t)task / 8 - 1]++;
+	steal(&deque, (uintptr_t)argument);
 }
 
 static void add_stolen(void)
@@ -122,12 +133,8 @@ MC_SCENARIO(deque, grow_against_a_batch_steal)
 
 static void second_thief(void *argument)
 {
-	unsigned count;
-	skua_task *task = sk_deque_steal(&thief_deque[0], &thief_deque[1], &count);
-
 	(void)argument;
-	if (task != NULL)
-		stolen[1][(uintptr_t)task / 8 - 1]++;
+	steal(&thief_deque[0], 1);
 }
 
 /* What a thief has taken is stolen from it. */

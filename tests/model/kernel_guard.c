@@ -57,7 +57,7 @@ static void begin(unsigned i)
 /* The task completes, the runtime is freed. */
 static void complete_and_free(unsigned i)
 {
-	sk_fetch_or(&state[i], CLOSED, SK_ACQ_REL);
+	sk_fetch_or(&state[i], CLOSED, SK_RELEASE);
 	sk_guard_wait();
 	sk_free(things[i]);
 }

@@ -233,6 +233,29 @@ MC_SCENARIO(idle, a_count_that_puts_another_publisher_off)
 	end();
 }
 
+/* Two who look for a sleeper at the same time wake one of two: one wake is in flight at a time. */
+static int claimed[2];
+
+static void claims_any(void *argument)
+{
+	claimed[(uintptr_t)argument] = sk_idle_claim(&idle, (unsigned)(uintptr_t)argument);
+}
+
+MC_SCENARIO(idle, two_claims_wake_one)
+{
+	int one, two;
+
+	begin(2);
+	sk_init(&idle.sleepers[0], 3);
+	one = start(claims_any, 0);
+	two = start(claims_any, 1);
+	mc_join(one);
+	mc_join(two);
+	mc_assert((claimed[0] < 0) != (claimed[1] < 0));
+	mc_assert(sk_load(&idle.searching, SK_RELAXED) == 1);
+	mc_assert(sk_idle_count(&idle) == 1);
+}
+
 /* One particular worker is claimed while its time runs out. */
 static void claimer(void *unused)
 {

@@ -254,6 +254,77 @@ MC_SCENARIO(slot, reset_of_a_wait_against_fires)
 	finish(1);
 }
 
+/* Who sees the slot ready has the event without another look. */
+static void looker(void *unused)
+{
+	(void)unused;
+	if (sk_slot_is_ready(&slot))
+		mc_assert(event == 1);
+}
+
+MC_SCENARIO(slot, a_look_against_fire)
+{
+	int one;
+
+	sk_slot_init(&slot);
+	one = start(firer, 0);
+	looker(NULL);
+	mc_join(one);
+}
+
+/* "Close against wait" in io/source.h: the closer sets the second word, then fires; the waiter empties
+ * the slot, waits, then looks at that word. All looks at it are relaxed: the slot has to be enough. */
+static SK_ATOMIC(uint32_t) closing;
+
+static void waiter_that_looks(void *unused)
+{
+	skua_cx cx = cx_of(tasks[0]);
+
+	(void)unused;
+	sk_slot_reset(&slot);
+	answers[0] = sk_slot_wait(&slot, &cx);
+	if (sk_load(&closing, SK_RELAXED) != 0) {
+		sk_slot_reset(&slot);
+		answers[0] = -ECANCELED;
+	}
+	end_poll(tasks[0]);
+}
+
+static void closer(void *unused)
+{
+	(void)unused;
+	sk_store(&closing, 1, SK_RELAXED);
+	sk_waiter_wake(sk_slot_fire(&slot));
+}
+
+MC_SCENARIO(slot, close_against_wait)
+{
+	int one, two;
+
+	begin(1);
+	one = start(waiter_that_looks, 0);
+	two = start(closer, 0);
+	mc_join(one);
+	mc_join(two);
+	mc_assert(answers[0] != SKUA_PENDING || is_scheduled(tasks[0]));
+	finish(1);
+}
+
+/* The same while events come. */
+MC_SCENARIO(slot, close_against_wait_under_events)
+{
+	int one, two;
+
+	begin(1);
+	one = start(waiter_that_looks, 0);
+	two = start(closer, 0);
+	second_firer(NULL);
+	mc_join(one);
+	mc_join(two);
+	mc_assert(answers[0] != SKUA_PENDING || is_scheduled(tasks[0]));
+	finish(1);
+}
+
 /* ---- Foreign wakers ---- */
 
 struct foreign {

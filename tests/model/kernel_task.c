@@ -15,14 +15,18 @@ static skua_task *handle, *task;
 static SK_ATOMIC(uint32_t) events; /* what the task waits for */
 static SK_ATOMIC(uint32_t) ended;
 static unsigned wanted;
-static int polls; /* plain: polls on two threads are a race, unless one comes after the other */
+static int64_t expected = 7; /* by the joiner */
+static int polls;  /* plain: polls on two threads are a race, unless one comes after the other */
+static int reason; /* plain: written before the task is cancelled, and seen when it is */
 
 static skua_poll poll(skua_cx *cx, skua_future *self)
 {
 	(void)self;
 	polls++;
-	if (skua_cx_cancelled(cx))
+	if (skua_cx_cancelled(cx)) {
+		mc_assert(reason == 1);
 		return -ECANCELED;
+	}
 	return sk_load(&events, SK_RELAXED) >= wanted ? 7 : SKUA_PENDING;
 }
 
@@ -134,10 +138,23 @@ static void batch(void *unused)
 
 static void canceller(void *unused)
 {
-	int rc = sk_task_cancel(handle);
+	int rc;
 
 	(void)unused;
+	reason = 1;
+	rc = sk_task_cancel(handle);
 	mc_assert(rc == 0 || rc == -ESRCH);
+	/* It has ended, and everything that it did can be seen. */
+	if (rc == -ESRCH)
+		mc_assert(polls > 0);
+}
+
+/* As sk_sched_close. */
+static void closer_of_all(void *unused)
+{
+	(void)unused;
+	reason = 1;
+	sk_store(&sched->phase, SK_PHASE_CLOSING, SK_RELEASE);
 }
 
 static int start(void (*run_thread)(void *))
@@ -247,6 +264,34 @@ MC_SCENARIO(task, cancel_against_wake)
 	mc_assert(result == 7 || result == -ECANCELED);
 }
 
+MC_SCENARIO(task, cancel_against_completion)
+{
+	int one;
+	int64_t result;
+
+	begin(0, 0, true);
+	one = start(canceller);
+	runner(NULL);
+	mc_join(one);
+	result = finish();
+	mc_assert(result == 7 || result == -ECANCELED);
+}
+
+MC_SCENARIO(task, the_close_of_the_scheduler_against_a_poll)
+{
+	int one, two;
+	int64_t result;
+
+	begin(1, 1, true);
+	one = start(closer_of_all);
+	two = start(waker);
+	runner(NULL);
+	mc_join(one);
+	mc_join(two);
+	result = finish();
+	mc_assert(result == 7 || result == -ECANCELED);
+}
+
 /* As skua_task_wait and skua_join. */
 static void joiner(void *unused)
 {
@@ -258,7 +303,7 @@ static void joiner(void *unused)
 	while (!sk_task_is_complete(handle) && sk_slot_wait(&handle->join, &cx) != 0)
 		sk_thread_waker_park(own);
 	sk_thread_waker_free(own);
-	mc_assert(sk_task_take_result(&handle) == 7);
+	mc_assert(sk_task_take_result(&handle) == expected);
 }
 
 MC_SCENARIO(task, join_against_completion)
@@ -333,15 +378,15 @@ MC_SCENARIO(task, a_join_that_is_given_up)
 	finish();
 }
 
-/* The scheduler is freed while the task waits, and somebody wakes it. */
-MC_SCENARIO(task, a_wake_against_the_free_of_the_scheduler)
+/* The scheduler is freed while the task waits, and somebody wakes it or waits for it. */
+static void against_free(void (*run_thread)(void *), unsigned wakers, bool joinable)
 {
 	skua_task *next;
 	int one;
 
-	begin(1, 1, false);
+	begin(1, wakers, joinable);
 	next = sk_inbox_take(&sched->workers[0]->inbox);
-	one = start(waker);
+	one = start(run_thread);
 	/* Polled once, in no list: it is the free's own to abandon if it has not been woken. */
 	sk_fetch_xor(&next->state, SK_TASK_SCHEDULED | SK_TASK_RUNNING, SK_ACQ_REL);
 	next->owned = true;
@@ -350,4 +395,20 @@ MC_SCENARIO(task, a_wake_against_the_free_of_the_scheduler)
 		sk_sched_inject(sched, next);
 	mc_assert(sk_sched_free(sched) == 1);
 	mc_join(one);
+}
+
+MC_SCENARIO(task, a_wake_against_the_free_of_the_scheduler)
+{
+	against_free(waker, 1, false);
+}
+
+MC_SCENARIO(task, a_wake_by_reference_against_the_free_of_the_scheduler)
+{
+	against_free(waker_by_ref, 1, false);
+}
+
+MC_SCENARIO(task, a_join_against_the_free_of_the_scheduler)
+{
+	expected = -ESHUTDOWN;
+	against_free(joiner, 0, true);
 }

@@ -205,6 +205,39 @@ MC_SCENARIO_WITH(worker, two_tasks_wake_each_other, LESS)
 	end();
 }
 
+/* Two tasks that keep waking each other, until a third one has been polled. */
+static skua_poll restless_poll(skua_cx *cx, skua_future *self)
+{
+	skua_task *other = handles[1 - self->resume];
+
+	if (sk_load(&polls, SK_RELAXED) > 0)
+		return 7;
+	if (self->resume == 0 && self->line++ == 0) {
+		skua_future second = {self->ops, 1, 0};
+
+		spawn(&ready_ops, 0, NULL);
+		mc_assert(sk_sched_spawn(sched, &second, &handles[1]) == 0);
+		return SKUA_PENDING;
+	}
+	(void)cx;
+	sk_task_wake(other);
+	return SKUA_PENDING;
+}
+
+static const skua_future_ops restless_ops = {restless_poll, NULL, sizeof(skua_future), "restless",
+					     NULL};
+
+MC_SCENARIO_WITH(worker, two_tasks_do_not_starve_a_third, .preemptions = -1, .stale = -1,
+		 .spurious = -1)
+{
+	begin(1);
+	spawn(&restless_ops, 0, &handles[0]);
+	mc_assert(join(0) == 7);
+	sk_task_cancel(handles[1]);
+	mc_assert(join(1) == 7);
+	end();
+}
+
 MC_SCENARIO_WITH(worker, a_task_spawns_and_joins, LESS)
 {
 	begin(1);
@@ -240,6 +273,50 @@ MC_SCENARIO_WITH(worker, spawn_against_close, LESS)
 	mc_assert(sk_sched_free(sched) == 0);
 }
 
+/* A task spawns while the runtime is closed. The drain does not end before the one that was spawned,
+ * which is kept from its end for a while: it has counted what completed first, then what was spawned. */
+static sk_parker gate;
+
+static skua_poll gate_poll(skua_cx *cx, skua_future *self)
+{
+	(void)cx, (void)self;
+	sk_park(&gate, SK_FOREVER);
+	sk_fetch_add(&polls, 1, SK_RELAXED);
+	return 7;
+}
+
+static const skua_future_ops gate_ops = {gate_poll, NULL, sizeof(skua_future), "gate", NULL};
+
+static skua_poll late_parent_poll(skua_cx *cx, skua_future *self)
+{
+	skua_future child = {&gate_ops, 0, 0};
+	int rc = sk_sched_spawn(sched, &child, NULL);
+
+	(void)cx, (void)self;
+	mc_assert(rc == 0 || rc == -ESHUTDOWN);
+	sk_fetch_add(&events, rc == 0, SK_RELAXED);
+	return 7;
+}
+
+static const skua_future_ops late_parent_ops = {late_parent_poll, NULL, sizeof(skua_future),
+						"late parent", NULL};
+
+MC_SCENARIO_WITH(worker, spawn_by_a_task_against_drain, LESS, .allow_timeouts = true)
+{
+	sk_parker_init(&gate);
+	begin(1);
+	spawn(&late_parent_ops, 0, NULL);
+	sk_sched_close(sched);
+	if (sk_sched_drain(sched, sk_now() + 1))
+		/* Nothing that was spawned is alive. */
+		mc_assert(sk_load(&events, SK_RELAXED) == 0);
+	sk_unpark(&gate);
+	mc_assert(sk_sched_drain(sched, SK_FOREVER));
+	mc_assert(sk_load(&polls, SK_RELAXED) == sk_load(&events, SK_RELAXED));
+	sk_sched_stop(sched);
+	mc_assert(sk_sched_free(sched) == 0);
+}
+
 /* Somebody wakes a task until after the runtime is gone. */
 MC_SCENARIO_WITH(worker, wake_against_the_end, LESS)
 {
@@ -252,65 +329,7 @@ MC_SCENARIO_WITH(worker, wake_against_the_end, LESS)
 	mc_join(thread);
 }
 
-/* ---- Jobs and timers ---- */
-
-static int64_t job(void *argument)
-{
-	(void)argument;
-	sk_fetch_add(&polls, 1, SK_RELAXED);
-	return 7;
-}
-
-/* The scheduler's workers do not run: the pool alone. */
-MC_SCENARIO(blocking, job_and_join)
-{
-	struct sk_sched_options options = {.workers = 1, .max_blocking = 1};
-
-	mc_assert(sk_sched_new(&options, &sched) == 0);
-	mc_assert(sk_blocking_spawn(sched, job, NULL, 0, &handles[0]) == 0);
-	mc_assert(join(0) == 7);
-	end();
-}
-
-MC_SCENARIO(blocking, two_jobs_and_one_thread)
-{
-	struct sk_sched_options options = {.workers = 1, .max_blocking = 1};
-
-	mc_assert(sk_sched_new(&options, &sched) == 0);
-	mc_assert(sk_blocking_spawn(sched, job, NULL, 0, &handles[0]) == 0);
-	mc_assert(sk_blocking_spawn(sched, job, NULL, 0, &handles[1]) == 0);
-	mc_assert(join(0) == 7);
-	mc_assert(join(1) == 7);
-	end();
-}
-
-/* A job that has not begun when the runtime closes is ended without having run. */
-MC_SCENARIO(blocking, job_against_close)
-{
-	struct sk_sched_options options = {.workers = 1, .max_blocking = 1};
-	int64_t result;
-
-	mc_assert(sk_sched_new(&options, &sched) == 0);
-	mc_assert(sk_blocking_spawn(sched, job, NULL, 0, &handles[0]) == 0);
-	end();
-	mc_assert(sk_task_is_complete(handles[0]));
-	result = sk_task_take_result(&handles[0]);
-	mc_assert(result == (sk_load(&polls, SK_RELAXED) == 1 ? 7 : -ECANCELED));
-}
-
-/* The thread of the pool gives up waiting at the moment of the next job. */
-MC_SCENARIO_WITH(blocking, job_against_the_end_of_an_idle_thread, .allow_timeouts = true)
-{
-	struct sk_sched_options options = {
-		.workers = 1, .max_blocking = 1, .blocking_keepalive_ms = 1};
-
-	mc_assert(sk_sched_new(&options, &sched) == 0);
-	mc_assert(sk_blocking_spawn(sched, job, NULL, 0, &handles[0]) == 0);
-	mc_assert(join(0) == 7);
-	mc_assert(sk_blocking_spawn(sched, job, NULL, 0, &handles[0]) == 0);
-	mc_assert(join(0) == 7);
-	end();
-}
+/* ---- Timers ---- */
 
 MC_SCENARIO_WITH(worker, sleep_on_a_timer, .stale = -1, .allow_timeouts = true)
 {

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "tests/model/litmus.h"
+#include "tests/model/sync_model.h"
 
 static int plain;
 
@@ -310,6 +311,28 @@ MUST_FAIL(use_after_drop, "after an atomic access")
 	RUN(drop, drop_and_look);
 }
 
+static SK_ATOMIC(struct counted *) shared;
+
+THREAD(allocate_and_share)
+{
+	sk_store(&shared, sk_calloc(1, sizeof(struct counted)), SK_RELAXED);
+}
+
+THREAD(look_at_shared)
+{
+	struct counted *found = sk_load(&shared, SK_RELAXED);
+
+	if (found != NULL)
+		sk_load(&found->count, SK_RELAXED);
+}
+
+/* Who gets a block in no order may see what was there before it was allocated. */
+MUST_FAIL(race_allocation, "race: an atomic access")
+{
+	RUN(allocate_and_share, look_at_shared);
+	sk_free(sk_load(&shared, SK_RELAXED));
+}
+
 /* An atomic use after the free. */
 MUST_FAIL(use_after_free_atomic, "use of freed memory")
 {
@@ -438,6 +461,76 @@ MC_SCENARIO_WITH(litmus, choices, FREELY, .outcomes = OUTCOMES(0, 1, 2, 10, 11, 
 	int tens = 10 * (int)mc_choose(2);
 
 	mc_outcome(tens + (int)mc_choose(3));
+}
+
+/* Where one failure is allowed, no allocation fails, or one of them, or a thread does not start. The
+ * outcome has a bit for each; one more than that would be another failure. */
+THREAD(nothing)
+{
+}
+
+MC_SCENARIO_WITH(litmus, one_failure, FREELY, .outcomes = OUTCOMES(0, 1, 2, 4))
+{
+	void *first, *second;
+	sk_thread thread;
+	int failures;
+
+	mc_allow_failures(1);
+	first = sk_malloc(8);
+	second = sk_calloc(2, 4);
+	failures = (first == NULL) + 2 * (second == NULL);
+	if (sk_thread_start(&thread, "nothing", nothing, NULL) == 0)
+		sk_thread_join(&thread);
+	else
+		failures += 4;
+	mc_assert(mc_failures() == (failures != 0));
+	sk_free(first);
+	sk_free(second);
+	mc_outcome(failures);
+}
+
+/* A block that was freed may come again, or another one. */
+MC_SCENARIO_WITH(litmus, memory_that_comes_again, FREELY, .outcomes = OUTCOMES(0, 1))
+{
+	void *first, *second;
+	uintptr_t address;
+
+	mc_reuse_memory(1);
+	first = sk_malloc(8);
+	address = (uintptr_t)first;
+	sk_free(first);
+	second = sk_malloc(8);
+	mc_outcome((uintptr_t)second == address);
+	sk_free(second);
+}
+
+/* ABA: the block that is there is the one that was seen, and yet it is not. */
+static SK_ATOMIC(uintptr_t) place;
+static SK_ATOMIC(int) replaced;
+
+THREAD(replace_block)
+{
+	sk_free((void *)sk_load(&place, SK_RELAXED));
+	sk_store(&replaced, 1, SK_RELAXED);
+	sk_store(&place, (uintptr_t)sk_malloc(8), SK_RELEASE);
+}
+
+THREAD(compare_block)
+{
+	uintptr_t seen = sk_load(&place, SK_RELAXED);
+	int before = sk_load(&replaced, SK_RELAXED);
+
+	if (sk_load(&place, SK_ACQUIRE) == seen)
+		mc_assert(sk_load(&replaced, SK_RELAXED) == before);
+}
+
+MC_SCENARIO_WITH(litmus, an_address_is_no_identity, FREELY, .must_fail = true,
+		 .expect = "== before")
+{
+	mc_reuse_memory(1);
+	sk_store(&place, (uintptr_t)sk_malloc(8), SK_RELAXED);
+	RUN(compare_block, replace_block);
+	sk_free((void *)sk_load(&place, SK_RELAXED));
 }
 
 /* An outcome that is listed has to be seen. */

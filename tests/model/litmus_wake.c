@@ -155,6 +155,22 @@ MC_SCENARIO_WITH(litmus, park_timed, .preemptions = 20, .spurious = 2, .allow_ti
 	mc_join(thread);
 }
 
+/* A wait that runs out ends at its deadline, not before. */
+MC_SCENARIO_WITH(litmus, park_until_a_deadline, .preemptions = 20, .spurious = 2,
+		 .allow_timeouts = true, .outcomes = OUTCOMES(0, 1))
+{
+	uint64_t begin = sk_now();
+	bool woken;
+	int thread;
+
+	sk_parker_init(&parker);
+	thread = mc_thread(unparks, NULL);
+	woken = sk_park(&parker, begin + 1000000000);
+	mc_assert(woken || sk_now() >= begin + 1000000000);
+	mc_outcome(woken);
+	mc_join(thread);
+}
+
 /* ---- Threads that wait for each other by looking ---- */
 
 THREAD(wait_for_y)

@@ -19,17 +19,24 @@ static struct block *block_of(uintptr_t address)
 	return from > 0 ? &mc->blocks[from - 1] : NULL;
 }
 
-/* Of a byte that was not touched in this execution yet. */
-static uint8_t state_of(uintptr_t address)
+/* Of a byte that was not touched in this execution yet: whether it is there, and since when. */
+static void first_touch(struct shadow *shadow, uintptr_t address)
 {
 	struct block *block;
 
+	shadow->state = ALIVE;
 	if (address - (uintptr_t)mc_arena >= ARENA)
-		return ALIVE;
+		return;
 	block = block_of(address);
-	if (block == NULL || address - block->address >= block->size)
-		return UNUSED;
-	return block->freed ? FREED : ALIVE;
+	if (block == NULL || address - block->address >= block->size) {
+		shadow->state = UNUSED;
+		return;
+	}
+	if (block->freed)
+		shadow->state = FREED;
+	/* Allocating is a write of all of it. */
+	shadow->writer = block->owner;
+	shadow->write_clock = block->clock;
 }
 
 struct shadow *mc_shadow_of(uintptr_t address)
@@ -47,7 +54,7 @@ struct shadow *mc_shadow_of(uintptr_t address)
 	if (shadow->execution != mc->execution) {
 		memset(shadow, 0, sizeof *shadow);
 		shadow->execution = mc->execution;
-		shadow->state = state_of(address);
+		first_touch(shadow, address);
 	}
 	return shadow;
 }
@@ -113,10 +120,46 @@ void mc_plain(uintptr_t address, size_t size, bool write, const void *where)
 		plain_byte(address + i, write, where);
 }
 
+void mc_reuse_memory(unsigned n)
+{
+	mc->reuses = n;
+}
+
+/* A block that was freed, if one is to be used again, or NULL. Who gets it comes after who freed it,
+ * as with any allocator. */
+static void *reuse(size_t size)
+{
+	struct block *block = NULL;
+
+	for (unsigned i = 0; i < mc->block_count; i++)
+		if (mc->blocks[i].freed && mc->blocks[i].size == size)
+			block = &mc->blocks[i];
+	if (block == NULL || mc_choose(2) == 0)
+		return NULL;
+	mc->reuses--;
+	mc_acquire_from((void *)block->address);
+	block->freed = false;
+	block->clock = self()->knows.clock[mc->current];
+	block->owner = (uint8_t)mc->current;
+	for (uintptr_t a = block->address; a < block->address + size; a++) {
+		struct shadow *shadow = &mc_arena_shadow[a - (uintptr_t)mc_arena];
+
+		if (shadow->execution != mc->execution)
+			continue;
+		shadow->state = ALIVE;
+		plain_byte(a, true, __builtin_return_address(0));
+	}
+	mc->blocks_in_use++;
+	return memset((void *)block->address, 0xdb, size);
+}
+
 void *mc_malloc(size_t size)
 {
 	uintptr_t address;
+	void *again = mc->reuses > 0 ? reuse(size) : NULL;
 
+	if (again != NULL)
+		return again;
 	/* A gap of 16 bytes catches a step too far. */
 	address = (mc->arena_used + 31) & ~(uintptr_t)15;
 	if (address + size > ARENA)
@@ -124,7 +167,12 @@ void *mc_malloc(size_t size)
 	if (mc->block_count == BLOCKS)
 		mc_fail("more than %d blocks of memory", BLOCKS);
 	mc->arena_used = address + size;
-	mc->blocks[mc->block_count++] = (struct block){(uintptr_t)mc_arena + address, size, false};
+	mc->blocks[mc->block_count++] = (struct block){
+		.address = (uintptr_t)mc_arena + address,
+		.size = size,
+		.clock = self()->knows.clock[mc->current],
+		.owner = (uint8_t)mc->current,
+	};
 	mc->blocks_in_use++;
 	/* The same in every execution. */
 	memset(mc_arena + address, 0xdb, size);
@@ -156,4 +204,6 @@ void mc_free(void *pointer, const void *where)
 	}
 	block->freed = true;
 	mc->blocks_in_use--;
+	if (mc->reuses > 0)
+		mc_release_to(pointer);
 }

@@ -40,6 +40,8 @@ static void time_out(struct thread *thread)
 /* Nobody can go on: those who have yielded try again, or a timed wait runs out, or that was it. */
 static bool revive(void)
 {
+	struct thread *timed[MC_THREADS], *resting = NULL;
+	unsigned n = 0;
 	bool any = false;
 
 	for (int i = 0; i < mc->thread_count; i++) {
@@ -55,15 +57,21 @@ static bool revive(void)
 	for (int i = 0; i < mc->thread_count; i++) {
 		struct thread *thread = &mc->threads[i];
 
-		if (thread->status == BLOCKED && thread->timed) {
-			if (!mc->scenario->allow_timeouts)
-				mc_fail("only a timeout ends the wait of thread %d (%s): a wakeup was lost",
-					i, thread->what);
-			time_out(thread);
-			return true;
-		}
+		if (thread->status != BLOCKED || !thread->timed)
+			continue;
+		resting = thread->rests ? thread : resting;
+		if (thread->rests)
+			continue;
+		if (!mc->scenario->allow_timeouts)
+			mc_fail("only a timeout ends the wait of thread %d (%s): a wakeup was lost",
+				i, thread->what);
+		timed[n++] = thread;
 	}
-	return false;
+	if (n > 0)
+		time_out(timed[mc_choose(n)]);
+	else if (resting != NULL)
+		time_out(resting);
+	return n > 0 || resting != NULL;
 }
 
 static void report_deadlock(void)
@@ -142,7 +150,8 @@ static void schedule(bool gives_way)
 	ready = n;
 	if (mc->scenario->allow_timeouts && mc->spurious < mc->spurious_bound)
 		for (int i = 0; i < mc->thread_count; i++)
-			if (mc->threads[i].status == BLOCKED && mc->threads[i].timed)
+			if (mc->threads[i].status == BLOCKED && mc->threads[i].timed &&
+			    !mc->threads[i].rests)
 				threads[n++] = i;
 	if (preempts && !gives_way)
 		next = mc_choose_bounded(A_THREAD, n, threads, &mc->preemptions,
@@ -199,7 +208,7 @@ void mc_yield(void)
 	self()->yielded = true;
 	self()->yields++;
 	for (int i = 0; i < mc->thread_count; i++)
-		if (i != mc->current && mc->threads[i].status == READY)
+		if (i != mc->current && can_go_on(i))
 			mc->threads[i].starved++;
 	self()->priority = --mc->lowest;
 	schedule(false);
@@ -222,6 +231,19 @@ bool mc_block(const void *object, const char *what, bool timed)
 	schedule(true);
 	thread->what = NULL;
 	return !thread->timed_out;
+}
+
+void mc_rest(void)
+{
+	struct thread *thread = self();
+
+	thread->blocked_on = thread;
+	thread->what = "rests";
+	thread->timed = thread->rests = true;
+	thread->status = BLOCKED;
+	schedule(true);
+	thread->rests = false;
+	thread->what = NULL;
 }
 
 void mc_unblock(const void *object, bool all)

@@ -75,6 +75,8 @@ enum { UNUSED, ALIVE, FREED };
 struct block {
 	uintptr_t address;
 	size_t size;
+	uint32_t clock; /* of whoever allocated it */
+	uint8_t owner;
 	bool freed;
 };
 
@@ -88,6 +90,7 @@ struct thread {
 	unsigned yields;  /* since anything has changed */
 	unsigned starved; /* yields of others since it last went on, while it could */
 	bool timed, timed_out;
+	bool rests; /* its time runs out last */
 	const void *blocked_on;
 	const char *what;
 	void (*run)(void *argument);
@@ -155,7 +158,7 @@ struct explorer {
 	struct knowledge consistent; /* what sequentially consistent operations have seen */
 	uintptr_t arena_used;
 	struct block blocks[BLOCKS]; /* by address */
-	unsigned block_count, blocks_in_use;
+	unsigned block_count, blocks_in_use, reuses;
 
 	int outcome;
 	bool seen[OUTCOMES];

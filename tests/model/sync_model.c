@@ -8,6 +8,7 @@
 
 #include "sched/log.h"
 #include "tests/model/explorer.h"
+#include "tests/model/sync_model.h"
 
 void sk_panic_at(const char *file, int line, const char *message)
 {
@@ -24,12 +25,64 @@ void sk_fence(void)
 	mc_fence(__ATOMIC_SEQ_CST, __builtin_return_address(0));
 }
 
+/* ---- Failures and time, as a scenario wants them ---- */
+
+static unsigned failures_allowed, failures;
+static uint64_t clock_floor; /* the clock is not before this */
+
+void mc_allow_failures(unsigned n)
+{
+	failures_allowed = n;
+}
+
+unsigned mc_failures(void)
+{
+	return failures;
+}
+
+static bool fails(void)
+{
+	if (failures_allowed == 0 || mc_choose(2) == 0)
+		return false;
+	failures_allowed--;
+	failures++;
+	return true;
+}
+
+static void clock_reaches(uint64_t moment)
+{
+	if (clock_floor < moment)
+		clock_floor = moment;
+}
+
+uint64_t sk_now(void)
+{
+	clock_reaches(mc_now());
+	return clock_floor;
+}
+
+void mc_advance_clock(uint64_t ns)
+{
+	clock_reaches(sk_now() + ns);
+}
+
+/* A wait that may run out. Returns false if it did: then it is as late as that. */
+static bool block_until(const void *object, const char *what, uint64_t deadline)
+{
+	if (mc_block(object, what, deadline != SK_FOREVER))
+		return true;
+	clock_reaches(deadline);
+	return false;
+}
+
 /* ---- Threads ---- */
 
 int sk_thread_start(sk_thread *thread, const char *name, void (*run)(void *argument),
 		    void *argument)
 {
 	(void)name;
+	if (fails())
+		return -EAGAIN;
 	thread->id = (pthread_t)mc_thread(run, argument);
 	return 0;
 }
@@ -129,7 +182,7 @@ void sk_cond_destroy(sk_cond *cond)
 	mc_plain((uintptr_t)cond, sizeof *cond, true, HERE);
 }
 
-static bool cond_wait(sk_cond *cond, sk_mutex *mutex, bool timed)
+static bool cond_wait(sk_cond *cond, sk_mutex *mutex, uint64_t deadline)
 {
 	bool in_time = true;
 
@@ -139,19 +192,19 @@ static bool cond_wait(sk_cond *cond, sk_mutex *mutex, bool timed)
 	if (mc_spurious())
 		mc_step("wakes for no reason", HERE);
 	else
-		in_time = mc_block(cond, "waits on a condition", timed);
+		in_time = block_until(cond, "waits on a condition", deadline);
 	take(mutex);
 	return in_time;
 }
 
 void sk_cond_wait(sk_cond *cond, sk_mutex *mutex)
 {
-	cond_wait(cond, mutex, false);
+	cond_wait(cond, mutex, SK_FOREVER);
 }
 
 bool sk_cond_wait_until(sk_cond *cond, sk_mutex *mutex, uint64_t deadline)
 {
-	return cond_wait(cond, mutex, deadline != SK_FOREVER);
+	return cond_wait(cond, mutex, deadline);
 }
 
 void sk_cond_signal(sk_cond *cond)
@@ -176,7 +229,7 @@ int sk_futex_wait(sk_futex *word, uint32_t expected, uint64_t deadline)
 	mc_touch(word, HERE);
 	if (word->value_ != expected || mc_spurious())
 		return 0;
-	return mc_block(word, "sleeps in a futex", deadline != SK_FOREVER) ? 0 : -ETIMEDOUT;
+	return block_until(word, "sleeps in a futex", deadline) ? 0 : -ETIMEDOUT;
 }
 
 void sk_futex_wake(sk_futex *word)
@@ -185,21 +238,18 @@ void sk_futex_wake(sk_futex *word)
 	mc_unblock(word, false);
 }
 
-/* ---- Time and memory ---- */
-
-uint64_t sk_now(void)
-{
-	return mc_now();
-}
+/* ---- Memory ---- */
 
 void *sk_malloc(size_t size)
 {
-	return mc_malloc(size);
+	return fails() ? NULL : mc_malloc(size);
 }
 
 void *sk_calloc(size_t count, size_t size)
 {
-	return memset(mc_malloc(count * size), 0, count * size);
+	void *block = sk_malloc(count * size);
+
+	return block != NULL ? memset(block, 0, count * size) : NULL;
 }
 
 void sk_free(void *block)
