@@ -382,7 +382,7 @@ def write_chart(path, programs, rows, about):
             bars.append((label, row.ratio(peer.name), min(ratios), max(ratios)))
     versions = [f"{program.name} {program.version}" for program in programs[:2]]
     title = f"Time per operation: {versions[0]} by {versions[1]}"
-    subtitle = f"workload, workers; {about['cpus']} CPUs, {about['model']}; shorter is faster"
+    subtitle = f"workload, workers; {about['cpus']} CPUs, {about['model']}; to the left of 1 is faster"
     with open(path, "w", encoding="utf-8") as file:
         file.write(ratio_chart.draw(title, subtitle, bars))
 
