@@ -1,0 +1,492 @@
+#!/usr/bin/env python3
+"""Compares Skua with its peers: skua-bench and the programs of bench/peers, turn by turn.
+
+All programs have the same command line and write the same JSON (bench/peers/README.md). For each
+workload and number of workers they run one after the other, several rounds, each time in a new
+process: what disturbs the machine for a while disturbs all of them. A ratio is Skua's median by the
+peer's, so that less than 1 is good; its spread is that of the pairs of samples taken in turn.
+
+Usage: ./dev compare engine [OPTION]...
+Exits with 1 if a program failed, or if there was nothing to compare with.
+"""
+
+import argparse
+import datetime
+import fnmatch
+import json
+import math
+import os
+import re
+import statistics
+import subprocess
+import sys
+import time
+
+import ratio_chart
+
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+CHART = "docs/benchmarks-engine.svg"
+OURS = "skua"
+PEERS = ("tokio", "go")
+RUN_SECONDS = 90  # how long one run of one program may take
+
+# Workloads that have a runtime with one worker, whatever is asked for.
+ONE_WORKER = ("engine/spawn", "engine/spawn10")
+# With --quick, these run at one number of workers only.
+LONG = ("engine/skynet", "engine/memory", "engine/spawn_blocking_*", "engine/idle")
+# Results that are one value for a process, and what it is.
+VALUES = {
+    "bytes": "bytes per parked task",
+    "worst_ns": "ns until a new task starts, at worst",
+    "cpu_ns_per_s": "ns of CPU time in a second",
+}
+
+
+class Failure(Exception):
+    """A program that did not do what it should."""
+
+
+def progress(text):
+    if sys.stderr.isatty():
+        sys.stderr.write(f"\r\033[K{text[:100]}")
+        sys.stderr.flush()
+
+
+# ---- Running ----
+
+
+class Program:
+    """One of the programs that are compared."""
+
+    def __init__(self, name, path, environment=None):
+        self.name = name
+        self.path = path
+        self.environment = dict(os.environ, **(environment or {}))
+        self.version = self.language = "?"
+        self.names = self.output("--list").split()
+        self.has_quick = "--quick" in self.output("--help")
+
+    def command(self, *arguments):
+        return [self.path, "engine", *arguments]
+
+    def output(self, *arguments):
+        return self.ended(self.start(*arguments))
+
+    def start(self, *arguments):
+        try:
+            return subprocess.Popen(
+                self.command(*arguments),
+                env=self.environment,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+            )
+        except OSError as error:
+            raise Failure(f"{self.name}: {error}") from error
+
+    def ended(self, process):
+        try:
+            output, errors = process.communicate(timeout=RUN_SECONDS)
+        except subprocess.TimeoutExpired as error:
+            raise Failure(f"{self.name}: not done in {RUN_SECONDS} s") from error
+        finally:
+            if process.poll() is None:
+                process.kill()
+                process.communicate()
+        if process.returncode != 0:
+            lines = errors.strip().splitlines() or ["it said nothing"]
+            raise Failure(f"{self.name}: exit code {process.returncode}: {lines[0]}")
+        return output
+
+    def start_workload(self, name, workers, plan):
+        # With a bracket in it, it is a pattern for every program, and fits this name only.
+        family, short = name.split("/", 1)
+        arguments = ["--filter", f"{family}/[{short[0]}]{short[1:]}", "--workers", str(workers)]
+        arguments += ["--samples", str(plan.samples), "--min-ms", str(plan.min_ms)]
+        arguments += ["--json", "-"]
+        if plan.quick and self.has_quick:
+            arguments.append("--quick")
+        return self.start(*arguments)
+
+    def result(self, process, name):
+        """The samples of a workload: field -> list. None if the program has skipped it."""
+        try:
+            report = json.loads(self.ended(process))
+            self.version, self.language = report["version"], report["language"]
+            if any(skipped["name"] == name for skipped in report.get("skipped", ())):
+                return None
+            found = [result for result in report["results"] if result["name"] == name]
+            if len(found) != 1:
+                raise Failure(f"{self.name}: {len(found)} results of this name")
+            return samples_of(found[0])
+        except (ValueError, KeyError, TypeError) as error:
+            raise Failure(f"{self.name}: not the JSON that was expected: {error!r}") from error
+
+
+def samples_of(result):
+    samples = result.get("samples", [result])
+    for field in VALUES:
+        if field in samples[0]:
+            return {field: [float(sample[field]) for sample in samples]}
+    return {
+        field: [float(sample[field]) for sample in samples]
+        for field in ("ns", "cpu_ns", "switches")
+    }
+
+
+class Plan:
+    """How much is measured."""
+
+    def __init__(self, quick, workers):
+        self.quick = quick
+        self.workers = workers
+        self.rounds = 2 if quick else 3
+        self.samples = 3 if quick else 2
+        self.min_ms = 15 if quick else 50
+
+    def worker_counts(self, name):
+        if name in ONE_WORKER:
+            return [1]
+        if self.quick and any(fnmatch.fnmatchcase(name, pattern) for pattern in LONG):
+            cpus = len(os.sched_getaffinity(0))
+            return [cpus if cpus in self.workers else self.workers[0]]
+        return self.workers
+
+    def rounds_of(self, name):
+        return 1 if name in ("engine/memory", "engine/idle") else self.rounds
+
+
+class Row:
+    """A workload at a number of workers: what each program has shown."""
+
+    def __init__(self, name, workers):
+        self.name = name
+        self.workers = workers
+        self.samples = {}  # program -> field -> list
+
+    def __str__(self):
+        return f"{self.name} at {self.workers} worker{'s' if self.workers != 1 else ''}"
+
+    def add(self, program, samples):
+        kept = self.samples.setdefault(program, {})
+        for field, values in samples.items():
+            kept.setdefault(field, []).extend(values)
+
+    def field(self):
+        """What is compared, and None if nobody has shown anything."""
+        fields = [next(iter(samples)) for samples in self.samples.values()]
+        return fields[0] if fields else None
+
+    def median(self, program, field=None):
+        values = self.samples.get(program, {}).get(field or self.field())
+        return statistics.median(values) if values else None
+
+    def ratio(self, peer, field=None):
+        ours, theirs = self.median(OURS, field), self.median(peer, field)
+        return ours / theirs if ours is not None and theirs else None
+
+    def ratios(self, peer):
+        """Of the pairs of samples that were taken in turn."""
+        ours = self.samples.get(OURS, {}).get("ns", ())
+        theirs = self.samples.get(peer, {}).get("ns", ())
+        return [a / b for a, b in zip(ours, theirs) if b]
+
+
+def measure(programs, rows, plan):
+    """Fills the rows in. Returns what went wrong, a line for each."""
+    failures = []
+
+    def shown(program, process, row):
+        try:
+            samples = program.result(process, row.name)
+        except Failure as failure:
+            failures.append(f"{row}: {failure}")
+            return False
+        if samples is not None:
+            row.add(program.name, samples)
+        return samples is not None
+
+    for number, row in enumerate(rows):
+        if row.name == "engine/idle":
+            continue
+        left = [program for program in programs if row.name in program.names]
+        for turn in range(plan.rounds_of(row.name)):
+            for program in list(left):
+                progress(f"{number + 1} of {len(rows)}: {row}, round {turn + 1}, {program.name}")
+                process = program.start_workload(row.name, row.workers, plan)
+                if not shown(program, process, row):
+                    left.remove(program)
+    # These do nothing, so they may do it at the same time.
+    progress("engine/idle")
+    idle = [
+        (program, program.start_workload(row.name, row.workers, plan), row)
+        for row in rows
+        if row.name == "engine/idle"
+        for program in programs
+        if row.name in program.names
+    ]
+    for program, process, row in idle:
+        shown(program, process, row)
+    progress("")
+    return failures
+
+
+# ---- Showing ----
+
+
+def spread(values):
+    """Half of the distance between the quartiles, in percent of the median."""
+    median = statistics.median(values)
+    if len(values) < 2 or median == 0:
+        return 0
+    low, _, high = statistics.quantiles(values, n=4, method="inclusive")
+    return (high - low) / 2 / median * 100
+
+
+def number_text(value):
+    return f"{value:.0f}" if value >= 1000 else f"{value:.1f}"
+
+
+def time_cell(row, program):
+    median = row.median(program)
+    if median is None:
+        return "-"
+    return f"{number_text(median)} ±{spread(row.samples[program]['ns']):.0f}%"
+
+
+def ratio_cell(ratio):
+    return "-" if ratio is None else f"{ratio:.2f}"
+
+
+def ratio_with_spread(row, peer):
+    ratios = row.ratios(peer)
+    if not ratios:
+        return "-"
+    return f"{row.ratio(peer):.2f} ({min(ratios):.2f}-{max(ratios):.2f})"
+
+
+def table(head, lines):
+    """Columns as wide as they must be; the first is aligned to the left."""
+    widths = [max(len(line[i]) for line in [head, *lines]) for i in range(len(head))]
+    for line in [head, *lines]:
+        cells = [line[0].ljust(widths[0])]
+        cells += [cell.rjust(width) for cell, width in zip(line[1:], widths[1:])]
+        print("  ".join(cells).rstrip())
+
+
+def short(name):
+    return name.split("/", 1)[1]
+
+
+def show(programs, rows):
+    names = [program.name for program in programs]
+    peers = names[1:]
+    head = ["ns per operation", "workers", *names]
+    for peer in peers:
+        head += [f"to {peer} (spread)", "CPU"]
+    lines = []
+    for row in rows:
+        if row.field() == "ns":
+            line = [short(row.name), str(row.workers)]
+            line += [time_cell(row, name) for name in names]
+            for peer in peers:
+                line += [ratio_with_spread(row, peer), ratio_cell(row.ratio(peer, "cpu_ns"))]
+            lines.append(line)
+    if lines:
+        table(head, lines)
+    lines = []
+    for row in rows:
+        if row.field() in VALUES:
+            line = [f"{short(row.name)}: {VALUES[row.field()]}", str(row.workers)]
+            medians = [row.median(name) for name in names]
+            line += ["-" if value is None else f"{value:.0f}" for value in medians]
+            line += [ratio_cell(row.ratio(peer)) for peer in peers]
+            lines.append(line)
+    if lines:
+        print()
+        table(["not in the mean", "workers", *names, *(f"to {peer}" for peer in peers)], lines)
+
+
+def summary(rows, peer):
+    """The geometric mean of the ratios of time, the worst one, and its row; None without any."""
+    compared = [(row.ratio(peer), row) for row in rows if row.field() == "ns"]
+    compared = [(ratio, row) for ratio, row in compared if ratio is not None]
+    if not compared:
+        return None
+    mean = math.exp(statistics.fmean(math.log(ratio) for ratio, _ in compared))
+    worst, row = max(compared, key=lambda pair: pair[0])
+    return {"geomean": mean, "worst": worst, "name": row.name, "workers": row.workers}
+
+
+def closing_line(programs, rows):
+    """What was found, in a line, and whether anything was compared."""
+    for program in programs[1:]:
+        found = summary(rows, program.name)
+        if found:
+            where = str(Row(short(found["name"]), found["workers"]))
+            return (
+                f"compare engine: geomean {found['geomean']:.2f}, worst {found['worst']:.2f}"
+                f" ({where}) vs {program.name} {program.version}"
+            ), True
+    return "compare engine: there was nothing to compare with", False
+
+
+def machine():
+    model = "unknown CPU"
+    with open("/proc/cpuinfo", encoding="utf-8") as file:
+        for line in file:
+            if line.startswith("model name"):
+                model = line.split(":", 1)[1].strip()
+                break
+    return {
+        "cpus": len(os.sched_getaffinity(0)),
+        "model": model,
+        "kernel": os.uname().release,
+        "load": round(os.getloadavg()[0], 2),
+    }
+
+
+def write_json(path, programs, rows, about, failures, allocator):
+    document = {
+        "date": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+        "machine": about,
+        "allocator": allocator,
+        "programs": [
+            {"name": p.name, "version": p.version, "language": p.language} for p in programs
+        ],
+        "rows": [
+            {
+                "name": row.name,
+                "workers": row.workers,
+                "samples": row.samples,
+                "ratios": {p.name: row.ratio(p.name) for p in programs[1:]},
+            }
+            for row in rows
+        ],
+        "summaries": {p.name: summary(rows, p.name) for p in programs[1:]},
+        "failures": failures,
+    }
+    with open(path, "w", encoding="utf-8") as file:
+        json.dump(document, file, indent=1)
+        file.write("\n")
+
+
+def write_chart(path, programs, rows, about):
+    peer = programs[1]
+    bars = []
+    for row in rows:
+        if row.field() == "ns" and row.ratio(peer.name):
+            ratios = row.ratios(peer.name)
+            label = f"{short(row.name)}, {row.workers}"
+            bars.append((label, row.ratio(peer.name), min(ratios), max(ratios)))
+    versions = [f"{program.name} {program.version}" for program in programs[:2]]
+    title = f"Time per operation: {versions[0]} by {versions[1]}"
+    subtitle = f"workload, workers; {about['cpus']} CPUs, {about['model']}; to the left of 1 is faster"
+    with open(path, "w", encoding="utf-8") as file:
+        file.write(ratio_chart.draw(title, subtitle, bars))
+
+
+# ---- The command line ----
+
+
+def jemalloc_of(path):
+    """The jemalloc that a program is linked with, or None."""
+    run = subprocess.run(["ldd", path], stdout=subprocess.PIPE, text=True, check=False)
+    found = re.search(r"libjemalloc\S* => (\S+)", run.stdout)
+    return found.group(1) if found else None
+
+
+def worker_list(text):
+    try:
+        counts = [int(word) for word in text.split(",")]
+    except ValueError:
+        counts = []
+    if not counts or not all(1 <= count <= 512 for count in counts):
+        raise argparse.ArgumentTypeError("expected numbers from 1 to 512, with commas between")
+    return sorted(set(counts))
+
+
+def selected(name, pattern):
+    if pattern is None:
+        return True
+    if not re.search(r"[*?[]", pattern):
+        return pattern in name
+    return fnmatch.fnmatchcase(name, pattern) or fnmatch.fnmatchcase(short(name), pattern)
+
+
+def read_arguments():
+    parser = argparse.ArgumentParser(prog="compare", description=__doc__.split("\n", 1)[0])
+    parser.add_argument("family", choices=["engine"])
+    parser.add_argument("--ours", required=True, help="path of skua-bench")
+    for peer in PEERS:
+        parser.add_argument(f"--{peer}", help=f"path of the program of {peer}, which may be missing")
+    parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--workers", type=worker_list, default=[1, 2, 4])
+    parser.add_argument("--filter")
+    parser.add_argument("--allocator", choices=["same", "own"], default="same")
+    parser.add_argument("--json", default="compare-engine.json")
+    parser.add_argument("--save", action="store_true")
+    return parser.parse_args()
+
+
+def programs_of(arguments):
+    """Ours and the peers that there are, and what is to be said about allocators."""
+    ours = Program(OURS, arguments.ours)
+    programs = [ours]
+    jemalloc = jemalloc_of(arguments.ours)
+    shared = arguments.allocator == "same" and jemalloc is not None
+    for peer in PEERS:
+        path = getattr(arguments, peer)
+        if path and os.access(path, os.X_OK):
+            preload = {"LD_PRELOAD": jemalloc} if shared and peer == "tokio" else None
+            programs.append(Program(peer, path, preload))
+        else:
+            print(f"without {peer}: it has not been built")
+    allocator = f"{OURS}: {'jemalloc' if jemalloc else 'that of libc'}"
+    if any(program.name == "tokio" for program in programs):
+        allocator += f"; tokio: {'the same, preloaded' if shared else 'that of libc'}"
+    return programs, allocator
+
+
+def main():
+    arguments = read_arguments()
+    begun = time.monotonic()
+    about = machine()
+    try:
+        programs, allocator = programs_of(arguments)
+    except Failure as failure:
+        print(f"compare engine: {failure}")
+        return 1
+    names = [name for name in programs[0].names if selected(name, arguments.filter)]
+    if not names:
+        print(f"compare: no workload matches {arguments.filter}", file=sys.stderr)
+        return 2
+    plan = Plan(arguments.quick, arguments.workers)
+    rows = [Row(name, workers) for name in names for workers in plan.worker_counts(name)]
+    failures = measure(programs, rows, plan)
+
+    for program in programs:
+        print(f"{program.name} {program.version}, {program.language}")
+    print(f"{about['cpus']} CPUs, {about['model']}, Linux {about['kernel']}, load {about['load']}")
+    print(f"allocator: {allocator}\n")
+    show(programs, rows)
+    print()
+    for program in programs[1:]:
+        for name in sorted(set(program.names) - set(programs[0].names)):
+            if selected(name, arguments.filter):
+                print(f"only {program.name} has {name}")
+    for failure in failures:
+        print(f"failed: {failure}")
+    write_json(arguments.json, programs, rows, about, failures, allocator)
+    print(f"{time.monotonic() - begun:.0f} s; all samples are in {arguments.json}")
+    line, compared = closing_line(programs, rows)
+    if arguments.save and compared:
+        write_chart(os.path.join(ROOT, CHART), programs, rows, about)
+        print(f"the chart is in {CHART}")
+    print(line)
+    return 0 if compared and not failures else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,3 @@
+module skua/bench/peers/go
+
+go 1.22

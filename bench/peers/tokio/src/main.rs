@@ -1,0 +1,140 @@
+//! Skua's engine benchmarks on Tokio: the same workloads, command line and JSON as skua-bench.
+
+mod fork;
+mod measure;
+mod report;
+mod spawn;
+mod standing;
+mod switch;
+
+use std::process::exit;
+use std::thread;
+use std::time::Duration;
+
+use measure::Run;
+use report::{Options, Report};
+
+const USAGE: &str = "\
+usage: skua-peer-tokio engine [OPTION]...
+
+  --list          print the names of the workloads
+  --filter GLOB   only workloads whose name matches; without * ? [ a part of it will do
+  --workers N     worker threads (default: number of CPUs)
+  --samples N     samples of each workload (default 5)
+  --min-ms MS     what a sample takes at least (default 50)
+  --quick         idle for 2 s instead of 10 s
+  --json FILE     write JSON to a file, or to standard output with -, instead of the table
+";
+
+type Runner = Box<dyn Fn(&mut Run)>;
+
+struct Workload {
+    name: String,
+    operations: u64,
+    run: Runner,
+}
+
+fn workloads() -> Vec<Workload> {
+    let mut all = Vec::new();
+    let mut add = |name: &str, operations: u64, run: Runner| {
+        all.push(Workload {
+            name: format!("engine/{name}"),
+            operations,
+            run,
+        })
+    };
+    // First of all: memory that other workloads have freed would be used again.
+    add("memory", standing::PARKED_TASKS, Box::new(standing::memory));
+    add("spawn_many_local", 10_000, Box::new(spawn::many_local));
+    add(
+        "spawn_many_remote_idle",
+        10_000,
+        Box::new(spawn::many_remote_idle),
+    );
+    add(
+        "spawn_many_remote_busy1",
+        10_000,
+        Box::new(spawn::many_remote_busy1),
+    );
+    add(
+        "spawn_many_remote_busy2",
+        1000,
+        Box::new(spawn::many_remote_busy2),
+    );
+    let yields = switch::YIELDING_TASKS * switch::YIELDS;
+    add("yield_many", yields, Box::new(switch::yield_many));
+    add("ping_pong", 1000, Box::new(switch::ping_pong));
+    add("chained_spawn", 1000, Box::new(spawn::chained));
+    add("spawn", 1, Box::new(spawn::one));
+    add("spawn10", 10, Box::new(spawn::ten));
+    for producers in [1, 2, 4, 8, 16] {
+        add(
+            &format!("remote_spawn_{producers}"),
+            12_800,
+            Box::new(move |run| spawn::remote(run, producers)),
+        );
+    }
+    for tasks in [1, 4, 16] {
+        add(
+            &format!("spawn_blocking_{tasks}"),
+            tasks * spawn::BLOCKING_BATCHES * spawn::BLOCKING_BATCH,
+            Box::new(move |run| spawn::blocking(run, tasks)),
+        );
+    }
+    add("skynet", fork::SKYNET_TASKS, Box::new(fork::skynet));
+    let hops = switch::RING_TASKS * switch::RING_LAPS;
+    add("ring", hops, Box::new(switch::ring));
+    add("fib", fork::FIB_TASKS, Box::new(fork::fib));
+    add("nqueens", fork::NQUEENS_TASKS, Box::new(fork::nqueens));
+    add("fairness", 1, Box::new(standing::fairness));
+    add("idle", 1, Box::new(standing::idle));
+    all
+}
+
+/// The version that Cargo.lock names.
+fn tokio_version() -> &'static str {
+    include_str!("../Cargo.lock")
+        .split_once("name = \"tokio\"\nversion = \"")
+        .and_then(|(_, rest)| rest.split('"').next())
+        .expect("Cargo.lock names tokio")
+}
+
+fn main() {
+    // A wrong answer in any thread ends the program.
+    let default_hook = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |info| {
+        default_hook(info);
+        exit(1);
+    }));
+
+    let cpus = thread::available_parallelism().map_or(1, |n| n.get());
+    let options = Options::read(USAGE, cpus);
+    let mut all = workloads();
+    all.retain(|workload| options.wants(&workload.name));
+    if options.list {
+        for workload in all {
+            println!("{}", workload.name);
+        }
+        return;
+    }
+    if all.is_empty() {
+        eprintln!("skua-peer-tokio: no workload matches");
+        exit(2);
+    }
+    let mut report = Report::new("tokio", tokio_version(), env!("COMPILER"));
+    for workload in all {
+        report.progress(&workload.name);
+        let mut run = Run {
+            workers: options.workers,
+            wanted: options.samples,
+            min: Duration::from_millis(options.min_ms),
+            quick: options.quick,
+            operations: workload.operations,
+            samples: Vec::new(),
+            value: None,
+        };
+        (workload.run)(&mut run);
+        report.add(&workload.name, run);
+    }
+    report.finish(options.json.as_deref());
+}
