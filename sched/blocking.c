@@ -39,7 +39,49 @@ void sk_blocking_init(struct sk_blocking *pool, uint32_t max_threads, uint64_t k
 	pool->keepalive_ns = keepalive_ns;
 }
 
-/* ---- The threads ---- */
+/* ---- Threads come ---- */
+
+static void thread_main(void *argument);
+
+/* Starts one more thread. Under the lock, so that `self->thread` is set before the thread could
+ * end. Returns 0, -EAGAIN, -ENOMEM. */
+static int add_thread(struct sk_sched *sched)
+{
+	struct sk_blocking *pool = &sched->blocking;
+	struct sk_blocking_thread *self = sk_malloc(sizeof *self);
+	int rc;
+
+	if (self == NULL)
+		return -ENOMEM;
+	self->sched = sched;
+	rc = sk_thread_start(&self->thread, "skua-blocking", thread_main, self);
+	if (rc < 0) {
+		sk_free(self);
+		return rc;
+	}
+	pool->threads++;
+	pool->starting++;
+	return 0;
+}
+
+/* There is a job in the queue: sees to it that a thread is on its way to it, if there may be one.
+ * Under the lock. Fails only if a thread was needed and could not be started. */
+static int send_thread(struct sk_sched *sched)
+{
+	struct sk_blocking *pool = &sched->blocking;
+
+	if (pool->promised + pool->starting > 0)
+		return 0;
+	if (pool->idle > 0) {
+		pool->idle--;
+		pool->promised++;
+		sk_cond_signal(&pool->work);
+		return 0;
+	}
+	return pool->threads < pool->max_threads ? add_thread(sched) : 0;
+}
+
+/* ---- They work, and go ---- */
 
 static skua_task *queue_pop(struct sk_blocking *pool)
 {
@@ -54,7 +96,7 @@ static skua_task *queue_pop(struct sk_blocking *pool)
 }
 
 /* Runs a job, or, if it was cancelled in the queue, only ends it. Not under the lock. */
-static void job_run(struct sk_blocking *pool, skua_task *task)
+static void job_run(skua_task *task)
 {
 	struct job *job = sk_task_payload(task);
 	int64_t result = -ECANCELED;
@@ -65,28 +107,30 @@ static void job_run(struct sk_blocking *pool, skua_task *task)
 		result = job->function(job + 1);
 	sk_task_complete(task, result == SKUA_PENDING ? -EINVAL : result);
 	sk_task_release(task);
-
-	sk_mutex_lock(&pool->lock);
-	pool->completed++;
-	sk_mutex_unlock(&pool->lock);
 }
 
 /* Waits for a job; NULL: this thread is to end. Under the lock. */
-static skua_task *next_job(struct sk_blocking *pool)
+static skua_task *next_job(struct sk_sched *sched)
 {
-	uint64_t deadline = sk_now() + pool->keepalive_ns;
+	struct sk_blocking *pool = &sched->blocking;
+	uint64_t deadline = 0;
 	bool expired = false;
 
 	for (;;) {
 		skua_task *task = queue_pop(pool);
 
+		/* If that fails, some thread will come to the rest of them all the same: this one. */
+		if (task != NULL && pool->first != NULL)
+			send_thread(sched);
 		if (task != NULL || pool->closed || expired)
 			return task;
+		if (deadline == 0)
+			deadline = sk_now() + pool->keepalive_ns;
 		pool->idle++;
 		while (pool->promised == 0 && !pool->closed && !expired)
 			expired = !sk_cond_wait_until(&pool->work, &pool->lock, deadline);
-		/* A submitter that promised a job has already taken this thread out of `idle`; a
-		 * busy thread may have been faster with the job itself. */
+		/* Whoever promised a job has already taken a thread out of `idle`; a busy thread may
+		 * have been faster with the job itself. */
 		if (pool->promised > 0)
 			pool->promised--;
 		else
@@ -123,11 +167,18 @@ static void thread_main(void *argument)
 
 	sk_thread_local_set((void *)((uintptr_t)sched | SK_JOB_THREAD));
 	sk_mutex_lock(&pool->lock);
-	while ((task = next_job(pool)) != NULL) {
+	pool->starting--;
+	while ((task = next_job(sched)) != NULL) {
 		sk_mutex_unlock(&pool->lock);
-		job_run(pool, task);
-		sk_sched_task_ended(sched);
+		job_run(task);
 		sk_mutex_lock(&pool->lock);
+		pool->completed++;
+		/* Who waits for the last task has closed the pool first. */
+		if (pool->closed) {
+			sk_mutex_unlock(&pool->lock);
+			sk_sched_task_ended(sched);
+			sk_mutex_lock(&pool->lock);
+		}
 	}
 	pool->threads--;
 	self->next = pool->ended;
@@ -137,26 +188,6 @@ static void thread_main(void *argument)
 }
 
 /* ---- Submitting ---- */
-
-/* Starts one more thread. Under the lock, so that `self->thread` is set before the thread could
- * end. Returns 0, -EAGAIN, -ENOMEM. */
-static int add_thread(struct sk_sched *sched)
-{
-	struct sk_blocking *pool = &sched->blocking;
-	struct sk_blocking_thread *self = sk_malloc(sizeof *self);
-	int rc;
-
-	if (self == NULL)
-		return -ENOMEM;
-	self->sched = sched;
-	rc = sk_thread_start(&self->thread, "skua-blocking", thread_main, self);
-	if (rc < 0) {
-		sk_free(self);
-		return rc;
-	}
-	pool->threads++;
-	return 0;
-}
 
 static void queue_push(struct sk_blocking *pool, skua_task *task)
 {
@@ -176,16 +207,10 @@ static int submit(struct sk_sched *sched, skua_task *task)
 
 	if (pool->closed)
 		return -ESHUTDOWN;
-	if (pool->idle > 0) {
-		pool->idle--;
-		pool->promised++;
-		sk_cond_signal(&pool->work);
-	} else if (pool->threads < pool->max_threads) {
-		rc = add_thread(sched);
-		/* With another thread alive the job is late, but not lost. */
-		if (rc < 0 && pool->threads == 0)
-			return rc;
-	}
+	rc = send_thread(sched);
+	/* With another thread alive the job is late, but not lost. */
+	if (rc < 0 && pool->threads == 0)
+		return rc;
 	queue_push(pool, task);
 	pool->spawned++;
 	return 0;

@@ -5,8 +5,14 @@
  * for the keep-alive time. A job is a task whose payload is the function and a copy of its
  * argument; it is never in a run queue, but is joined and cancelled like any task.
  *
- * Accounting, all under the lock: a thread is idle from when it starts to wait until a submitter
- * takes it out of the count (not until it wakes up: counting later is how tokio#8056 lost jobs).
+ * Accounting, all under the lock: a thread is idle from when it starts to wait until somebody takes
+ * it out of the count (not until it wakes up: counting later is how tokio#8056 lost jobs).
+ *
+ * Waking. Jobs that do not block after all are the common ones, and a wake costs more than they do.
+ * So one thread at a time is on its way to the queue, woken or started, whoever submits in the
+ * meantime; it takes a job, and if there are more it sends the next thread on its way before it
+ * runs it. Hence: if there is a job in the queue, a thread is on its way, or all threads that there
+ * may be are busy, and whoever of them is done first looks at the queue.
  */
 #ifndef SKUA_SCHED_BLOCKING_H
 #define SKUA_SCHED_BLOCKING_H
@@ -27,8 +33,9 @@ struct sk_blocking {
 
 	skua_task *first, *last; /* the queue, linked by `next` */
 	uint32_t threads;        /* that exist */
-	uint32_t idle;           /* that wait, and that no submitter has counted out */
-	uint32_t promised;       /* that wait, and that a submitter has counted out for a job */
+	uint32_t starting;       /* of these: that have not looked at the queue yet */
+	uint32_t idle;           /* that wait, and that nobody has counted out */
+	uint32_t promised;       /* that wait, and that somebody has counted out for a job */
 	bool closed;
 	struct sk_blocking_thread *ended; /* threads to be joined */
 	uint64_t spawned, completed;

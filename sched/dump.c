@@ -126,8 +126,9 @@ static void print_blocking(struct dump *dump)
 	}
 	fprintf(dump->file,
 		"blocking pool: %" PRIu32 " threads, %" PRIu32 " idle, %" PRIu32
-		" promised, %u jobs queued%s\n",
-		pool.threads, pool.idle, pool.promised, queued, pool.closed ? ", closed" : "");
+		" promised, %u starting, %u jobs queued%s\n",
+		pool.threads, pool.idle, pool.promised, pool.starting, queued,
+		pool.closed ? ", closed" : "");
 }
 
 /* ---- Tasks ---- */

@@ -387,6 +387,7 @@ T_TEST(blocking, idle_threads_do_not_hold_up_the_end)
 	for (unsigned i = 0; i < 4; i++)
 		T_EQ(sk_blocking_spawn(sched, wait_at_gate, &numbers[i], sizeof numbers[i], NULL),
 		     0);
+	EVENTUALLY(count_of(&running) == 4);
 	count_up(&gate);
 	EVENTUALLY(POOL(idle) == 4);
 	before = sk_now();
