@@ -1,11 +1,12 @@
 /*
  * sync.h - the seam for everything that depends on other threads, on the clock or on memory.
  *
- * This file and sync.c are the only places in sched/, io/ and runtime/ that name atomics,
- * threads, locks, futexes, thread-local storage, raw allocation, the clock or randomness; `./dev
- * lint` enforces it. In a release build the atomics are the compiler's own and cost nothing extra.
- * Under ThreadSanitizer, which does not see fences, sk_fence is a read-modify-write. A model checker
- * replaces this one file. A chaos build disturbs threads at each operation (chaos.h).
+ * This file and sync.c are the only places in sched/, io/ and runtime/ that name atomics, threads,
+ * locks, futexes, thread-local storage (but for one of chaos.c), raw allocation, the clock or
+ * randomness; `./dev lint` enforces it. In a release build the atomics are the compiler's own and
+ * cost nothing extra. Under ThreadSanitizer, which does not see fences, sk_fence is a
+ * read-modify-write. A model checker replaces sync.c and sees every access. A chaos build disturbs
+ * threads at each operation (chaos.h).
  *
  * An atomic is declared with SK_ATOMIC(type) and reached through the macros below only: the wrapper
  * struct makes a plain access a compile error. Every access names its order, and says in a comment
