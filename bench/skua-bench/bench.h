@@ -17,8 +17,8 @@ struct bench {
 	skua_runtime *runtime;
 	unsigned workers;
 	bool quick;
-	uint64_t start; /* of the part that is timed */
-	uint64_t stop;
+	/* Of the part that is timed: all of an iteration, unless it sets both. */
+	uint64_t start, stop;
 };
 
 struct workload {
@@ -26,19 +26,16 @@ struct workload {
 	uint64_t operations;
 	int64_t argument; /* for functions that serve several workloads */
 	unsigned workers; /* 0: as asked for */
-	/* One iteration. The clock runs all the time, unless it is set by bench_start and bench_stop. */
+	/* One iteration. */
 	void (*iterate)(struct bench *bench, int64_t argument);
 	/* Before the samples, and after; may be NULL. What they do is not timed. */
 	void (*begin)(struct bench *bench, int64_t argument);
 	void (*end)(struct bench *bench, int64_t argument);
-	/* Instead of `iterate`: measures something else, once, and returns it. */
+	/* Instead of `iterate`: measures something else, and returns it. */
 	double (*value)(struct bench *bench, int64_t argument);
 	const char *unit; /* of that value: a key of the JSON */
+	bool once;        /* only the first such value of a process is true */
 };
-
-/* Inside an iteration: the clock runs from here, or until here. */
-void bench_start(struct bench *bench);
-void bench_stop(struct bench *bench);
 
 /* What one has to do with a return value that must be 0. Ends the program with a message. */
 void must(int64_t rc, const char *what);

@@ -10,13 +10,13 @@
 enum { MANY = 10000, SOME = 1000, REMOTE = 12800, STALL_NS = 10000, BATCHES = 100, BATCH = 16 };
 
 static skua_task *handles[REMOTE];
-static atomic_int remaining;
-static sem_t done;
+static struct remaining remaining;
+static struct signal done;
 
 static void prepare(struct bench *bench, int64_t argument)
 {
 	(void)bench, (void)argument;
-	must(sem_init(&done, 0, 0), "sem_init");
+	signal_init(&done);
 }
 
 /* ---- Tasks that do next to nothing ---- */
@@ -34,13 +34,17 @@ SKUA_CORO(empty, struct empty);
 
 struct count_down {
 	skua_coro co;
+	struct remaining *remaining;
+	struct signal *done;
 };
 
 static skua_poll count_down(skua_cx *cx, struct count_down *self)
 {
-	(void)cx, (void)self;
-	if (atomic_fetch_sub_explicit(&remaining, 1, memory_order_relaxed) == 1)
-		sem_post(&done);
+	(void)cx;
+	if (remaining_less(self->remaining))
+		signal_send(self->done);
+	remaining_leave(self->remaining);
+	signal_leave(self->done);
 	return 0;
 }
 SKUA_CORO(count_down, struct count_down);
@@ -50,9 +54,12 @@ static void spawn_many_local(struct bench *bench, int64_t count)
 {
 	struct count_down task = {.co = SKUA_CORO_INIT(count_down)};
 
-	atomic_store(&remaining, (int)count);
-	for (int64_t i = 0; i < count; i++)
+	atomic_store(&remaining.count, (size_t)count);
+	for (int64_t i = 0; i < count; i++) {
+		task.remaining = remaining_share(&remaining);
+		task.done = signal_share(&done);
 		must(skua_spawn(bench->runtime, &task.co, NULL), "skua_spawn");
+	}
 	signal_wait(&done);
 }
 
@@ -138,8 +145,8 @@ static skua_poll chain(skua_cx *cx, struct chain *self)
 
 		stall();
 		must(skua_spawn(skua_cx_runtime(cx), &next.co, NULL), "skua_spawn");
-	} else if (atomic_fetch_sub_explicit(&remaining, 1, memory_order_relaxed) == 1) {
-		sem_post(&done);
+	} else if (remaining_less(&remaining)) {
+		signal_send(&done);
 	}
 	return 0;
 }
@@ -168,8 +175,8 @@ static void begin_busy_2(struct bench *bench, int64_t argument)
 
 	prepare(bench, argument);
 	atomic_store(&busy, true);
-	atomic_store(&remaining, 4);
-	for (int i = 0; i < 4; i++)
+	atomic_store(&remaining.count, bench->workers);
+	for (unsigned i = 0; i < bench->workers; i++)
 		must(skua_spawn(bench->runtime, &task.co, NULL), "skua_spawn");
 }
 
@@ -185,6 +192,7 @@ static void end_busy_2(struct bench *bench, int64_t argument)
 struct chained {
 	skua_coro co;
 	int64_t left;
+	struct signal *done;
 };
 
 static skua_poll chained(skua_cx *cx, struct chained *self);
@@ -192,12 +200,16 @@ SKUA_CORO(chained, struct chained);
 
 static skua_poll chained(skua_cx *cx, struct chained *self)
 {
-	struct chained next = {.co = SKUA_CORO_INIT(chained), .left = self->left - 1};
+	struct chained next = {.co = SKUA_CORO_INIT(chained)};
 
-	if (self->left == 0)
-		sem_post(&done);
-	else
-		must(skua_spawn(skua_cx_runtime(cx), &next.co, NULL), "skua_spawn");
+	if (self->left == 0) {
+		signal_send(self->done);
+		signal_leave(self->done);
+		return 0;
+	}
+	next.left = self->left - 1;
+	next.done = self->done;
+	must(skua_spawn(skua_cx_runtime(cx), &next.co, NULL), "skua_spawn");
 	return 0;
 }
 
@@ -205,6 +217,7 @@ static void chained_spawn(struct bench *bench, int64_t count)
 {
 	struct chained first = {.co = SKUA_CORO_INIT(chained), .left = count};
 
+	first.done = signal_share(&done);
 	must(skua_spawn(bench->runtime, &first.co, NULL), "skua_spawn");
 	signal_wait(&done);
 }
@@ -263,6 +276,7 @@ struct producer {
 	pthread_barrier_t *barrier;
 	skua_task **handles;
 	int64_t count;
+	uint64_t start, stop;
 };
 
 static void *produce(void *argument)
@@ -271,19 +285,21 @@ static void *produce(void *argument)
 	struct empty task = {.co = SKUA_CORO_INIT(empty)};
 
 	pthread_barrier_wait(self->barrier);
+	self->start = skua_now();
 	for (int64_t i = 0; i < self->count; i++)
 		must(skua_spawn(self->bench->runtime, &task.co, &self->handles[i]), "skua_spawn");
+	self->stop = skua_now();
 	return NULL;
 }
 
-/* The clock runs from the moment when all threads are there to the end of the last one. */
+/* The clock runs from the start of the first producer to the last spawn of the last one. */
 static void remote_spawn(struct bench *bench, int64_t producers)
 {
 	struct producer producer[16];
 	pthread_barrier_t barrier;
 	int64_t each = REMOTE / producers;
 
-	must(pthread_barrier_init(&barrier, NULL, (unsigned)producers + 1), "pthread_barrier_init");
+	must(pthread_barrier_init(&barrier, NULL, (unsigned)producers), "pthread_barrier_init");
 	for (int64_t i = 0; i < producers; i++) {
 		producer[i] = (struct producer){
 			.bench = bench,
@@ -294,11 +310,13 @@ static void remote_spawn(struct bench *bench, int64_t producers)
 		must(pthread_create(&producer[i].thread, NULL, produce, &producer[i]),
 		     "pthread_create");
 	}
-	pthread_barrier_wait(&barrier);
-	bench_start(bench);
-	for (int64_t i = 0; i < producers; i++)
+	for (int64_t i = 0; i < producers; i++) {
 		pthread_join(producer[i].thread, NULL);
-	bench_stop(bench);
+		if (i == 0 || producer[i].start < bench->start)
+			bench->start = producer[i].start;
+		if (i == 0 || producer[i].stop > bench->stop)
+			bench->stop = producer[i].stop;
+	}
 	pthread_barrier_destroy(&barrier);
 	await_all(bench, handles, producers * each);
 }

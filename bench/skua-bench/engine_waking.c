@@ -8,19 +8,20 @@
 
 enum { YIELDERS = 200, YIELDS = 1000, PINGS = 1000, RING = 300, LAPS = 300 };
 
-static atomic_int remaining;
-static sem_t done;
+static struct remaining remaining;
+static struct signal done;
 
 static void prepare(struct bench *bench, int64_t argument)
 {
 	(void)bench, (void)argument;
-	must(sem_init(&done, 0, 0), "sem_init");
+	signal_init(&done);
 }
 
 /* ---- Giving way ---- */
 
 struct yielder {
 	skua_coro co;
+	struct signal *done;
 	int i;
 };
 
@@ -29,7 +30,8 @@ static skua_poll yielder(skua_cx *cx, struct yielder *self)
 	SKUA_BEGIN(self);
 	for (self->i = 0; self->i < YIELDS; self->i++)
 		SKUA_AWAIT(skua_yield(cx));
-	sem_post(&done);
+	signal_send(self->done);
+	signal_leave(self->done);
 	SKUA_END(0);
 }
 SKUA_CORO(yielder, struct yielder);
@@ -38,8 +40,10 @@ static void yield_many(struct bench *bench, int64_t tasks)
 {
 	struct yielder task = {.co = SKUA_CORO_INIT(yielder)};
 
-	for (int64_t i = 0; i < tasks; i++)
+	for (int64_t i = 0; i < tasks; i++) {
+		task.done = signal_share(&done);
 		must(skua_spawn(bench->runtime, &task.co, NULL), "skua_spawn");
+	}
 	for (int64_t i = 0; i < tasks; i++)
 		signal_wait(&done);
 }
@@ -63,6 +67,8 @@ SKUA_CORO(pong, struct pong);
 struct ping {
 	skua_coro co;
 	struct oneshot *ping, *pong;
+	struct remaining *remaining;
+	struct signal *done;
 };
 
 static skua_poll ping(skua_cx *cx, struct ping *self)
@@ -75,8 +81,10 @@ static skua_poll ping(skua_cx *cx, struct ping *self)
 	must(skua_spawn(skua_cx_runtime(cx), &other.co, NULL), "skua_spawn");
 	oneshot_send(self->ping, 0);
 	SKUA_AWAIT(oneshot_receive(cx, self->pong));
-	if (atomic_fetch_sub_explicit(&remaining, 1, memory_order_relaxed) == 1)
-		sem_post(&done);
+	if (remaining_less(self->remaining))
+		signal_send(self->done);
+	remaining_leave(self->remaining);
+	signal_leave(self->done);
 	SKUA_END(0);
 }
 SKUA_CORO(ping, struct ping);
@@ -84,14 +92,21 @@ SKUA_CORO(ping, struct ping);
 struct all_pings {
 	skua_coro co;
 	int64_t count;
+	struct remaining *remaining;
+	struct signal *done;
 };
 
 static skua_poll all_pings(skua_cx *cx, struct all_pings *self)
 {
 	struct ping task = {.co = SKUA_CORO_INIT(ping)};
 
-	for (int64_t i = 0; i < self->count; i++)
+	for (int64_t i = 0; i < self->count; i++) {
+		task.remaining = remaining_share(self->remaining);
+		task.done = signal_share(self->done);
 		must(skua_spawn(skua_cx_runtime(cx), &task.co, NULL), "skua_spawn");
+	}
+	remaining_leave(self->remaining);
+	signal_leave(self->done);
 	return 0;
 }
 SKUA_CORO(all_pings, struct all_pings);
@@ -100,7 +115,9 @@ static void ping_pong(struct bench *bench, int64_t count)
 {
 	struct all_pings task = {.co = SKUA_CORO_INIT(all_pings), .count = count};
 
-	atomic_store(&remaining, (int)count);
+	atomic_store(&remaining.count, (size_t)count);
+	task.remaining = remaining_share(&remaining);
+	task.done = signal_share(&done);
 	must(skua_spawn(bench->runtime, &task.co, NULL), "skua_spawn");
 	signal_wait(&done);
 }
@@ -123,7 +140,7 @@ static skua_poll runner(skua_cx *cx, struct runner *self)
 		SKUA_AWAIT(mailbox_send(cx, &boxes[(self->index + 1) % RING], self->token + 1));
 	}
 	if (self->index == RING - 1)
-		sem_post(&done);
+		signal_send(&done);
 	SKUA_END(0);
 }
 SKUA_CORO(runner, struct runner);

@@ -15,7 +15,8 @@
 enum { SAMPLES = 101 };
 
 struct sample {
-	double ns, cpu_ns, switches; /* of one operation */
+	double ns; /* or the value of a workload that measures something else */
+	double cpu_ns, switches;
 };
 
 struct result {
@@ -23,14 +24,13 @@ struct result {
 	unsigned workers;
 	int count;
 	struct sample samples[SAMPLES];
-	double value;
 };
 
 static const struct workload *const families[] = {
+	engine_states, /* first: memory that others have freed would be used again */
 	engine_spawning,
 	engine_waking,
 	engine_fork_join,
-	engine_states,
 };
 
 static const char *filter, *json;
@@ -66,24 +66,14 @@ static double switches(void)
 	return (double)usage.ru_nvcsw + (double)usage.ru_nivcsw;
 }
 
-void bench_start(struct bench *bench)
-{
-	bench->start = skua_now();
-}
-
-void bench_stop(struct bench *bench)
-{
-	bench->stop = skua_now();
-}
-
 /* One iteration: how long it took. */
 static uint64_t iterate(struct bench *bench, const struct workload *workload)
 {
 	bench->stop = 0;
-	bench_start(bench);
+	bench->start = skua_now();
 	workload->iterate(bench, workload->argument);
 	if (bench->stop == 0)
-		bench_stop(bench);
+		bench->stop = skua_now();
 	return bench->stop - bench->start;
 }
 
@@ -116,7 +106,10 @@ static void measure(const struct workload *workload, struct result *result)
 	result->workers = bench.workers;
 	result->count = 0;
 	if (workload->value != NULL) {
-		result->value = workload->value(&bench, workload->argument);
+		do
+			result->samples[result->count++].ns =
+				workload->value(&bench, workload->argument);
+		while (!workload->once && result->count < samples);
 	} else {
 		if (workload->begin != NULL)
 			workload->begin(&bench, workload->argument);
@@ -141,25 +134,47 @@ static int by_ns(const void *a, const void *b)
 	return (left->ns > right->ns) - (left->ns < right->ns);
 }
 
+/* The samples in the order of their times. */
+static void sort(const struct result *result, struct sample *sorted)
+{
+	memcpy(sorted, result->samples, sizeof result->samples);
+	qsort(sorted, (size_t)result->count, sizeof sorted[0], by_ns);
+}
+
 static void print_row(const struct result *result)
 {
 	struct sample sorted[SAMPLES];
 	const struct sample *median = &sorted[result->count / 2];
 
-	if (result->count == 0) {
-		printf("%-32s %3u %12.1f %s\n", result->workload->name, result->workers,
-		       result->value, result->workload->unit);
-		return;
+	sort(result, sorted);
+	printf("%-32s %3u %12.1f %10.1f %10.1f", result->workload->name, result->workers,
+	       median->ns, sorted[0].ns, sorted[result->count - 1].ns);
+	if (result->workload->unit != NULL)
+		printf(" %s\n", result->workload->unit);
+	else
+		printf(" %12.1f %10.4f\n", median->cpu_ns, median->switches);
+}
+
+static void print_samples(FILE *file, const struct result *result)
+{
+	const char *unit = result->workload->unit;
+
+	for (int i = 0; i < result->count; i++) {
+		const struct sample *sample = &result->samples[i];
+
+		fprintf(file, "%s{\"%s\": %.2f", i == 0 ? "" : ", ", unit != NULL ? unit : "ns",
+			sample->ns);
+		if (unit == NULL)
+			fprintf(file, ", \"cpu_ns\": %.2f, \"switches\": %.6f", sample->cpu_ns,
+				sample->switches);
+		fprintf(file, "}");
 	}
-	memcpy(sorted, result->samples, sizeof sorted);
-	qsort(sorted, (size_t)result->count, sizeof sorted[0], by_ns);
-	printf("%-32s %3u %12.1f %10.1f %10.1f %12.1f %10.4f\n", result->workload->name,
-	       result->workers, median->ns, sorted[0].ns, sorted[result->count - 1].ns,
-	       median->cpu_ns, median->switches);
 }
 
 static void print_json(FILE *file, const struct result *results, int count)
 {
+	struct sample sorted[SAMPLES];
+
 	fprintf(file,
 		"{\"program\": \"skua\", \"version\": \"%s\", \"language\": \"C (%s)\", "
 		"\"results\": [",
@@ -167,19 +182,16 @@ static void print_json(FILE *file, const struct result *results, int count)
 	for (int i = 0; i < count; i++) {
 		const struct result *result = &results[i];
 
+		sort(result, sorted);
 		fprintf(file, "%s\n{\"name\": \"%s\", \"workers\": %u, ", i == 0 ? "" : ",",
 			result->workload->name, result->workers);
-		if (result->count == 0)
-			fprintf(file, "\"%s\": %.1f}", result->workload->unit, result->value);
-		else
-			fprintf(file, "\"operations\": %llu, \"samples\": [",
+		if (result->workload->unit == NULL)
+			fprintf(file, "\"operations\": %llu, ",
 				(unsigned long long)result->workload->operations);
-		for (int j = 0; j < result->count; j++)
-			fprintf(file, "%s{\"ns\": %.2f, \"cpu_ns\": %.2f, \"switches\": %.6f}",
-				j == 0 ? "" : ", ", result->samples[j].ns,
-				result->samples[j].cpu_ns, result->samples[j].switches);
-		if (result->count > 0)
-			fprintf(file, "]}");
+		fprintf(file, "\"median\": %.2f, \"min\": %.2f, \"max\": %.2f, \"samples\": [",
+			sorted[result->count / 2].ns, sorted[0].ns, sorted[result->count - 1].ns);
+		print_samples(file, result);
+		fprintf(file, "]}");
 	}
 	fprintf(file, "\n], \"skipped\": []}\n");
 }
@@ -202,7 +214,9 @@ static bool selected(const struct workload *workload, const char *family)
 	if (family != NULL && (strncmp(workload->name, family, strlen(family)) != 0 ||
 			       workload->name[strlen(family)] != '/'))
 		return false;
-	return filter == NULL || fnmatch(filter, workload->name, 0) == 0 ||
+	if (filter == NULL || strpbrk(filter, "*?[") == NULL)
+		return filter == NULL || strstr(workload->name, filter) != NULL;
+	return fnmatch(filter, workload->name, 0) == 0 ||
 	       fnmatch(filter, strchr(workload->name, '/') + 1, 0) == 0;
 }
 
@@ -215,7 +229,8 @@ static void progress(const char *name)
 int main(int argc, char **argv)
 {
 	const struct option options[] = {
-		OPTION_TEXT("--filter", "GLOB", &filter, "only workloads whose name matches"),
+		OPTION_TEXT("--filter", "GLOB", &filter,
+			    "only workloads whose name matches; without * ? [ a part will do"),
 		WORKERS_OPTION(&workers),
 		OPTION_NUMBER("--samples", "N", &samples, 1, SAMPLES, "samples of each (5)"),
 		OPTION_NUMBER("--min-ms", "MS", &min_ms, 1, 60000,

@@ -104,11 +104,3 @@ skua_poll mailbox_receive(skua_cx *cx, struct mailbox *mailbox)
 	change(mailbox, FREE, FULL_BLOCKED);
 	return value;
 }
-
-void mailbox_destroy(struct mailbox *mailbox)
-{
-	unsigned state = atomic_load(&mailbox->state);
-
-	if (state == FREE_BLOCKED || state == FULL_BLOCKED)
-		skua_waker_drop(&mailbox->waiting);
-}

@@ -29,7 +29,5 @@ struct mailbox {
 
 skua_poll mailbox_send(skua_cx *cx, struct mailbox *mailbox, int64_t value);
 skua_poll mailbox_receive(skua_cx *cx, struct mailbox *mailbox);
-/* Only when no task uses it any more. */
-void mailbox_destroy(struct mailbox *mailbox);
 
 #endif /* SKUA_BENCH_ONESHOT_H */
