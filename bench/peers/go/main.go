@@ -19,7 +19,7 @@ const usage = `usage: skua-peer-go engine [OPTION]...
   --workers N     GOMAXPROCS (default: number of CPUs)
   --samples N     samples of each workload (default 5)
   --min-ms MS     what a sample takes at least (default 50)
-  --quick         idle for 2 s instead of 10 s
+  --quick         idle in windows of 0.4 s instead of 2 s
   --json FILE     write JSON to a file, or to standard output with -, instead of the table
 `
 

@@ -62,9 +62,9 @@ type run struct {
 	quick      bool
 	operations int // of one iteration
 	samples    []sample
-	// Instead of samples: a value, and its key in the JSON.
-	key   string
-	value float64
+	// Instead of samples: values, and their key in the JSON.
+	key    string
+	values []float64
 }
 
 // setWorkers is for a workload that needs a certain number of them.

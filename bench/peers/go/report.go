@@ -17,8 +17,14 @@ type row struct {
 
 func (r row) MarshalJSON() ([]byte, error) {
 	fields := map[string]any{"name": r.name, "workers": r.run.workers}
+	ns := r.compared()
+	fields["median"], fields["min"], fields["max"] = ns[len(ns)/2], ns[0], ns[len(ns)-1]
 	if r.run.key != "" {
-		fields[r.run.key] = r.run.value
+		var samples []map[string]float64
+		for _, value := range r.run.values {
+			samples = append(samples, map[string]float64{r.run.key: value})
+		}
+		fields["samples"] = samples
 	} else {
 		fields["operations"] = r.run.operations
 		fields["samples"] = r.run.samples
@@ -98,14 +104,24 @@ func (r row) sorted(field func(sample) float64) []float64 {
 	return values
 }
 
+// compared has what is compared with others, in order: times, or values.
+func (r row) compared() []float64 {
+	if r.run.key == "" {
+		return r.sorted(func(s sample) float64 { return s.Ns })
+	}
+	values := append([]float64{}, r.run.values...)
+	sort.Float64s(values)
+	return values
+}
+
 func (r row) print() {
 	fmt.Printf("%-34s%8d", r.name, r.run.workers)
+	ns := r.compared()
+	middle := len(ns) / 2
 	if r.run.key != "" {
-		fmt.Printf("%12.1f %s\n", r.run.value, r.run.key)
+		fmt.Printf("%12.1f%12.1f%12.1f %s\n", ns[middle], ns[0], ns[len(ns)-1], r.run.key)
 		return
 	}
-	middle := len(r.run.samples) / 2
-	ns := r.sorted(func(s sample) float64 { return s.Ns })
 	cpuNs := r.sorted(func(s sample) float64 { return s.CPUNs })
 	switches := r.sorted(func(s sample) float64 { return s.Switches })
 	fmt.Printf("%12.1f%12.1f%12.1f%12.1f%12.4f\n",

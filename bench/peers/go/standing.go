@@ -48,16 +48,16 @@ func memory(r *run) {
 	before := resident()
 	park(event, handles)
 	bytes := resident() - before
-	r.key, r.value = "bytes", float64(bytes)/float64(r.operations)
+	r.key, r.values = "bytes", []float64{float64(bytes) / float64(r.operations)}
 	close(event)
 	join(handles)
 }
 
 const probes = 100
 
-// fairness is how long a goroutine that comes from outside waits for its start, at worst, while
+// worstStart is how long a goroutine that comes from outside waits for its start, at worst, while
 // two others wake each other for ever.
-func fairness(r *run) {
+func worstStart() time.Duration {
 	there, back, end := make(chan bool), make(chan bool), make(chan bool)
 	go func() {
 		for more := range there {
@@ -84,23 +84,34 @@ func fairness(r *run) {
 	})
 	stopped.Store(true)
 	<-end
-	r.key, r.value = "worst_ns", float64(worst.Nanoseconds())
+	return worst
 }
 
-// idle is the CPU time, in each second, of a process whose goroutines are all parked.
+func fairness(r *run) {
+	r.key = "worst_ns"
+	for i := 0; i < r.wanted; i++ {
+		r.values = append(r.values, float64(worstStart().Nanoseconds()))
+	}
+}
+
+// idle is the CPU time, in each second, of a process whose goroutines are all parked. A window has
+// 2 s; five of them are the 10 s of the workload.
 func idle(r *run) {
 	event := make(chan struct{})
 	handles := make([]handle, 1000)
 	park(event, handles)
-	time.Sleep(500 * time.Millisecond)
-	length := 10 * time.Second
+	window := 2 * time.Second
 	if r.quick {
-		length = 2 * time.Second
+		window = 400 * time.Millisecond
 	}
-	before, _ := processUsage()
-	time.Sleep(length)
-	after, _ := processUsage()
-	r.key, r.value = "cpu_ns_per_s", float64(after-before)/length.Seconds()
+	r.key = "cpu_ns_per_s"
+	for i := 0; i < r.wanted; i++ {
+		time.Sleep(500 * time.Millisecond)
+		before, _ := processUsage()
+		time.Sleep(window)
+		after, _ := processUsage()
+		r.values = append(r.values, float64(after-before)/window.Seconds())
+	}
 	close(event)
 	join(handles)
 }

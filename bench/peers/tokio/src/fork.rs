@@ -63,21 +63,23 @@ fn queens_task(row: u32, columns: u32, left: u32, right: u32) -> JoinHandle<u64>
         if row == QUEENS {
             return 1;
         }
-        let mut children = Vec::with_capacity(QUEENS as usize);
+        let mut children = [const { None }; QUEENS as usize];
+        let mut count = 0;
         for column in 0..QUEENS {
             let bit = 1 << column;
             if (columns | left | right) & bit == 0 {
-                children.push(queens_task(
+                children[count] = Some(queens_task(
                     row + 1,
                     columns | bit,
                     (left | bit) << 1,
                     (right | bit) >> 1,
                 ));
+                count += 1;
             }
         }
         let mut ways = 0;
-        for child in children {
-            ways += child.await.unwrap();
+        for child in &mut children[..count] {
+            ways += child.take().unwrap().await.unwrap();
         }
         ways
     })

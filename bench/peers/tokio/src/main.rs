@@ -1,6 +1,7 @@
 //! Skua's engine benchmarks on Tokio: the same workloads, command line and JSON as skua-bench.
 
 mod fork;
+mod mailbox;
 mod measure;
 mod report;
 mod spawn;
@@ -22,7 +23,7 @@ usage: skua-peer-tokio engine [OPTION]...
   --workers N     worker threads (default: number of CPUs)
   --samples N     samples of each workload (default 5)
   --min-ms MS     what a sample takes at least (default 50)
-  --quick         idle for 2 s instead of 10 s
+  --quick         idle in windows of 0.4 s instead of 2 s
   --json FILE     write JSON to a file, or to standard output with -, instead of the table
 ";
 
@@ -131,7 +132,7 @@ fn main() {
             quick: options.quick,
             operations: workload.operations,
             samples: Vec::new(),
-            value: None,
+            values: None,
         };
         (workload.run)(&mut run);
         report.add(&workload.name, run);

@@ -48,8 +48,8 @@ pub struct Run {
     /// Operations of one iteration.
     pub operations: u64,
     pub samples: Vec<Sample>,
-    /// Instead of samples: a value, and its key in the JSON.
-    pub value: Option<(&'static str, f64)>,
+    /// Instead of samples: values, and their key in the JSON.
+    pub values: Option<(&'static str, Vec<f64>)>,
 }
 
 impl Run {

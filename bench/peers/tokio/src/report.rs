@@ -101,7 +101,7 @@ struct Row {
     workers: usize,
     operations: u64,
     samples: Vec<Sample>,
-    value: Option<(&'static str, f64)>,
+    values: Option<(&'static str, Vec<f64>)>,
 }
 
 pub struct Report {
@@ -131,13 +131,13 @@ impl Report {
     }
 
     pub fn add(&mut self, name: &str, run: Run) {
-        assert!(!run.samples.is_empty() || run.value.is_some());
+        assert!(!run.samples.is_empty() || run.values.is_some());
         self.rows.push(Row {
             name: name.to_string(),
             workers: run.workers,
             operations: run.operations,
             samples: run.samples,
-            value: run.value,
+            values: run.values,
         });
     }
 
@@ -190,22 +190,44 @@ impl Report {
 impl Row {
     fn json(&self) -> String {
         let head = format!("\"name\":\"{}\",\"workers\":{}", self.name, self.workers);
-        if let Some((key, value)) = self.value {
-            return format!("{{{head},\"{key}\":{value:.1}}}");
-        }
-        let samples: Vec<String> = self
-            .samples
-            .iter()
-            .map(|sample| {
-                format!(
-                    "{{\"ns\":{:.3},\"cpu_ns\":{:.3},\"switches\":{:.6}}}",
-                    sample.ns, sample.cpu_ns, sample.switches
+        let (head, samples): (String, Vec<String>) = match &self.values {
+            Some((key, values)) => {
+                let sample = |value: &f64| format!("{{\"{key}\":{value:.1}}}");
+                (head, values.iter().map(sample).collect())
+            }
+            None => {
+                let sample = |sample: &Sample| {
+                    format!(
+                        "{{\"ns\":{:.3},\"cpu_ns\":{:.3},\"switches\":{:.6}}}",
+                        sample.ns, sample.cpu_ns, sample.switches
+                    )
+                };
+                (
+                    format!("{head},\"operations\":{}", self.operations),
+                    self.samples.iter().map(sample).collect(),
                 )
-            })
-            .collect();
-        let operations = self.operations;
-        let samples = samples.join(",");
-        format!("{{{head},\"operations\":{operations},\"samples\":[{samples}]}}")
+            }
+        };
+        let sorted = self.compared();
+        format!(
+            "{{{head},\"median\":{:.3},\"min\":{:.3},\"max\":{:.3},\"samples\":[{}]}}",
+            sorted[sorted.len() / 2],
+            sorted[0],
+            sorted[sorted.len() - 1],
+            samples.join(",")
+        )
+    }
+
+    /// What is compared with others, in order: times, or values.
+    fn compared(&self) -> Vec<f64> {
+        match &self.values {
+            Some((_, values)) => {
+                let mut values = values.clone();
+                values.sort_by(f64::total_cmp);
+                values
+            }
+            None => self.sorted(|sample| sample.ns),
+        }
     }
 
     /// The values of one field, in order.
@@ -217,11 +239,16 @@ impl Row {
 
     fn line(&self) -> String {
         let head = format!("{:<34}{:>8}", self.name, self.workers);
-        if let Some((key, value)) = self.value {
-            return format!("{head}{value:>12.1} {key}\n");
+        let ns = self.compared();
+        let middle = ns.len() / 2;
+        if let Some((key, _)) = self.values {
+            return format!(
+                "{head}{:>12.1}{:>12.1}{:>12.1} {key}\n",
+                ns[middle],
+                ns[0],
+                ns[ns.len() - 1]
+            );
         }
-        let middle = self.samples.len() / 2;
-        let ns = self.sorted(|sample| sample.ns);
         let cpu_ns = self.sorted(|sample| sample.cpu_ns);
         let switches = self.sorted(|sample| sample.switches);
         format!(

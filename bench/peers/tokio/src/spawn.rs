@@ -10,7 +10,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use tokio::runtime::Runtime;
-use tokio::task::{yield_now, JoinHandle, JoinSet};
+use tokio::task::{spawn_blocking, yield_now, JoinHandle};
 
 use crate::measure::Run;
 
@@ -156,10 +156,7 @@ pub fn ten(run: &mut Run) {
     let rt = run.runtime_without_drivers();
     run.measure(|| {
         rt.block_on(async {
-            let mut handles = Vec::with_capacity(10);
-            for _ in 0..10 {
-                handles.push(tokio::spawn(work()));
-            }
+            let handles: [_; 10] = std::array::from_fn(|_| tokio::spawn(work()));
             for handle in handles {
                 assert_eq!(handle.await.unwrap(), 2);
             }
@@ -167,34 +164,35 @@ pub fn ten(run: &mut Run) {
     });
 }
 
-/// What one producer did: from when to when, and its tasks.
-type Produced = (Instant, Instant, Vec<JoinHandle<()>>);
-
 /// Threads outside the runtime spawn at once. The clock runs from the barrier to the last
 /// producer's last spawn: neither the threads' creation nor the tasks' awaiting is timed.
 pub fn remote(run: &mut Run, producers: usize) {
     let rt = run.runtime_without_drivers();
     let share = run.operations as usize / producers;
+    let mut handles: Vec<Vec<JoinHandle<()>>> =
+        (0..producers).map(|_| Vec::with_capacity(share)).collect();
 
     run.measure_part(|| {
         let barrier = Barrier::new(producers);
-        let produced: Vec<Produced> = thread::scope(|scope| {
-            let produce = || {
-                let mut handles = Vec::with_capacity(share);
-                barrier.wait();
-                let start = Instant::now();
-                for _ in 0..share {
-                    handles.push(rt.spawn(async {}));
-                }
-                (start, Instant::now(), handles)
-            };
-            let threads: Vec<_> = (0..producers).map(|_| scope.spawn(produce)).collect();
+        let produce = |handles: &mut Vec<_>| {
+            barrier.wait();
+            let start = Instant::now();
+            for _ in 0..share {
+                handles.push(rt.spawn(async {}));
+            }
+            (start, Instant::now())
+        };
+        let spans: Vec<(Instant, Instant)> = thread::scope(|scope| {
+            let threads: Vec<_> = handles
+                .iter_mut()
+                .map(|handles| scope.spawn(|| produce(handles)))
+                .collect();
             threads.into_iter().map(|t| t.join().unwrap()).collect()
         });
-        let start = produced.iter().map(|p| p.0).min().unwrap();
-        let end = produced.iter().map(|p| p.1).max().unwrap();
+        let start = spans.iter().map(|span| span.0).min().unwrap();
+        let end = spans.iter().map(|span| span.1).max().unwrap();
         rt.block_on(async {
-            for handle in produced.into_iter().flat_map(|p| p.2) {
+            for handle in handles.iter_mut().flat_map(|handles| handles.drain(..)) {
                 handle.await.unwrap();
             }
         });
@@ -208,21 +206,23 @@ pub const BLOCKING_BATCH: u64 = 16;
 /// Each task makes so many calls at once, and awaits them, a hundred times over.
 pub fn blocking(run: &mut Run, tasks: u64) {
     let rt = run.runtime();
+    let mut handles = Vec::with_capacity(tasks as usize);
     run.measure(|| {
-        rt.block_on(async {
-            let mut set = JoinSet::new();
-            for _ in 0..tasks {
-                set.spawn(async {
-                    for _ in 0..BLOCKING_BATCHES {
-                        let mut batch = JoinSet::new();
-                        for _ in 0..BLOCKING_BATCH {
-                            batch.spawn_blocking(|| black_box(0));
-                        }
-                        assert_eq!(batch.join_all().await.len() as u64, BLOCKING_BATCH);
+        for _ in 0..tasks {
+            handles.push(rt.spawn(async {
+                for _ in 0..BLOCKING_BATCHES {
+                    let batch: [_; BLOCKING_BATCH as usize] =
+                        std::array::from_fn(|_| spawn_blocking(|| black_box(0)));
+                    for job in batch {
+                        job.await.unwrap();
                     }
-                });
+                }
+            }));
+        }
+        rt.block_on(async {
+            for handle in handles.drain(..) {
+                handle.await.unwrap();
             }
-            assert_eq!(set.join_all().await.len() as u64, tasks);
         });
     });
 }

@@ -6,15 +6,16 @@ use std::pin::Pin;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+use std::sync::mpsc::sync_channel;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use tokio::runtime::Runtime;
-use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
+use crate::mailbox::Mailbox;
 use crate::measure::{resident, usage, Run};
 
 pub const PARKED_TASKS: u64 = 1_000_000;
@@ -64,16 +65,15 @@ pub fn memory(run: &mut Run) {
     let before = resident();
     park(&rt, &mut handles);
     let bytes = resident().saturating_sub(before);
-    run.value = Some(("bytes", bytes as f64 / run.operations as f64));
+    run.values = Some(("bytes", vec![bytes as f64 / run.operations as f64]));
 }
 
-/// One of two tasks that wake each other for ever.
-async fn play(stop: Arc<AtomicBool>, mine: Arc<Notify>, other: Arc<Notify>) {
-    while !stop.load(Relaxed) {
-        other.notify_one();
-        mine.notified().await;
+/// One of two tasks that pass each other a ball for ever. Each gets it once more after the end.
+async fn play(eternal: Arc<AtomicBool>, mailboxes: Arc<[Mailbox; 2]>, mine: usize) {
+    while eternal.load(Relaxed) {
+        mailboxes[mine].receive().await;
+        mailboxes[1 - mine].send(0).await;
     }
-    other.notify_one();
 }
 
 const PROBES: usize = 100;
@@ -81,34 +81,43 @@ const PROBES: usize = 100;
 /// How long a task that comes from outside waits for its start, at worst.
 pub fn fairness(run: &mut Run) {
     let rt = run.runtime();
-    let stop = Arc::new(AtomicBool::new(false));
-    let (a, b) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
-    let players = [
-        rt.spawn(play(stop.clone(), a.clone(), b.clone())),
-        rt.spawn(play(stop.clone(), b, a)),
-    ];
-    let mut worst = Duration::ZERO;
-    for _ in 0..PROBES {
-        let spawned = Instant::now();
-        let probe = rt.spawn(async move { spawned.elapsed() });
-        worst = worst.max(rt.block_on(probe).unwrap());
+    let mut values = Vec::new();
+    for _ in 0..run.wanted {
+        let eternal = Arc::new(AtomicBool::new(true));
+        let mailboxes = Arc::new([const { Mailbox::new() }; 2]);
+        mailboxes[0].set(Some(0));
+        let players = [0, 1].map(|mine| rt.spawn(play(eternal.clone(), mailboxes.clone(), mine)));
+        let (started, start) = sync_channel(1);
+        let mut worst = Duration::ZERO;
+        for _ in 0..PROBES {
+            let started = started.clone();
+            let spawned = Instant::now();
+            rt.spawn(async move { started.send(spawned.elapsed()).unwrap() });
+            worst = worst.max(start.recv().unwrap());
+        }
+        eternal.store(false, Relaxed);
+        for player in players {
+            rt.block_on(player).unwrap();
+        }
+        values.push(worst.as_nanos() as f64);
     }
-    stop.store(true, Relaxed);
-    for player in players {
-        rt.block_on(player).unwrap();
-    }
-    run.value = Some(("worst_ns", worst.as_nanos() as f64));
+    run.values = Some(("worst_ns", values));
 }
 
-/// CPU time, in each second, of a runtime whose tasks are all parked.
+/// CPU time, in each second, of a runtime whose tasks are all parked. A window has 2 s; five of
+/// them are the 10 s of the workload.
 pub fn idle(run: &mut Run) {
     let rt = run.runtime();
     let mut handles: Vec<_> = (0..1000).map(|_| None).collect();
     park(&rt, &mut handles);
-    thread::sleep(Duration::from_millis(500));
-    let seconds = if run.quick { 2 } else { 10 };
-    let (before, _) = usage();
-    thread::sleep(Duration::from_secs(seconds));
-    let (after, _) = usage();
-    run.value = Some(("cpu_ns_per_s", (after - before) as f64 / seconds as f64));
+    let window = Duration::from_millis(if run.quick { 400 } else { 2000 });
+    let mut values = Vec::new();
+    for _ in 0..run.wanted {
+        thread::sleep(Duration::from_millis(500));
+        let (before, _) = usage();
+        thread::sleep(window);
+        let (after, _) = usage();
+        values.push((after - before) as f64 / window.as_secs_f64());
+    }
+    run.values = Some(("cpu_ns_per_s", values));
 }

@@ -5,9 +5,10 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::sync::mpsc::sync_channel;
 use std::sync::Arc;
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
 use tokio::task::yield_now;
 
+use crate::mailbox::Mailbox;
 use crate::measure::Run;
 
 pub const YIELDING_TASKS: u64 = 200;
@@ -72,36 +73,35 @@ pub fn ping_pong(run: &mut Run) {
 pub const RING_TASKS: u64 = 300;
 pub const RING_LAPS: u64 = 300;
 
-/// A token goes round; it counts its hops.
+static BOXES: [Mailbox; RING_TASKS as usize] = [const { Mailbox::new() }; RING_TASKS as usize];
+
+/// A token goes round; it counts its hops. At the end it lies before the first task again.
 pub fn ring(run: &mut Run) {
     let rt = run.runtime();
+    let tasks = RING_TASKS as usize;
+    let (done, all_done) = sync_channel(1);
+    let mut handles = Vec::with_capacity(tasks);
     run.measure(|| {
-        let (first, mut receiver) = mpsc::channel(1);
-        let mut handles = Vec::with_capacity(RING_TASKS as usize);
-        for i in 0..RING_TASKS {
-            let (sender, next_receiver) = mpsc::channel(1);
-            let last = i == RING_TASKS - 1;
-            let sender = if last { first.clone() } else { sender };
-            let mut receiver = std::mem::replace(&mut receiver, next_receiver);
+        BOXES[0].set(Some(0));
+        for i in 0..tasks {
+            let done = (i == tasks - 1).then(|| done.clone());
             handles.push(rt.spawn(async move {
-                let mut hops = 0;
-                for lap in 1..=RING_LAPS {
-                    hops = receiver.recv().await.unwrap() + 1;
-                    // At the end of the last lap nobody waits for it any more.
-                    if !(last && lap == RING_LAPS) {
-                        sender.send(hops).await.unwrap();
-                    }
+                for _ in 0..RING_LAPS {
+                    let token = BOXES[i].receive().await;
+                    BOXES[(i + 1) % tasks].send(token + 1).await;
                 }
-                hops
+                if let Some(done) = done {
+                    done.send(()).unwrap();
+                }
             }));
         }
+        all_done.recv().unwrap();
         rt.block_on(async {
-            first.send(0).await.unwrap();
-            let mut hops = 0;
-            for handle in handles {
-                hops = handle.await.unwrap();
+            for handle in handles.drain(..) {
+                handle.await.unwrap();
             }
-            assert_eq!(hops, RING_TASKS * RING_LAPS);
         });
+        assert_eq!(BOXES[0].last(), RING_TASKS * RING_LAPS);
+        BOXES[0].set(None);
     });
 }
