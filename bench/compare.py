@@ -29,11 +29,14 @@ CHART = "docs/benchmarks-engine.svg"
 OURS = "skua"
 PEERS = ("tokio", "go")
 RUN_SECONDS = 90  # how long one run of one program may take
+LEAST_SAMPLES = 5  # behind every median
+
+MEMORY, IDLE = "engine/memory", "engine/idle"
 
 # Workloads that have a runtime with one worker, whatever is asked for.
 ONE_WORKER = ("engine/spawn", "engine/spawn10")
-# With --quick, these run at one number of workers only.
-LONG = ("engine/skynet", "engine/memory", "engine/spawn_blocking_*", "engine/idle")
+# With --quick, these run at one number of workers only, and memory always does.
+LONG = ("engine/skynet", "engine/spawn_blocking_*", IDLE)
 # Results that are one value for a process, and what it is.
 VALUES = {
     "bytes": "bytes per parked task",
@@ -103,7 +106,7 @@ class Program:
         # With a bracket in it, it is a pattern for every program, and fits this name only.
         family, short = name.split("/", 1)
         arguments = ["--filter", f"{family}/[{short[0]}]{short[1:]}", "--workers", str(workers)]
-        arguments += ["--samples", str(plan.samples), "--min-ms", str(plan.min_ms)]
+        arguments += ["--samples", str(plan.samples_of(name)), "--min-ms", str(plan.min_ms)]
         arguments += ["--json", "-"]
         if plan.quick and self.has_quick:
             arguments.append("--quick")
@@ -141,6 +144,7 @@ class Plan:
     def __init__(self, quick, workers):
         self.quick = quick
         self.workers = workers
+        # Together at least LEAST_SAMPLES.
         self.rounds = 2 if quick else 3
         self.samples = 3 if quick else 2
         self.min_ms = 15 if quick else 50
@@ -148,13 +152,19 @@ class Plan:
     def worker_counts(self, name):
         if name in ONE_WORKER:
             return [1]
-        if self.quick and any(fnmatch.fnmatchcase(name, pattern) for pattern in LONG):
+        long = any(fnmatch.fnmatchcase(name, pattern) for pattern in LONG)
+        if name == MEMORY or (self.quick and long):
             cpus = len(os.sched_getaffinity(0))
             return [cpus if cpus in self.workers else self.workers[0]]
         return self.workers
 
     def rounds_of(self, name):
-        return 1 if name in ("engine/memory", "engine/idle") else self.rounds
+        """Of memory, only the first measurement of a process is true."""
+        return LEAST_SAMPLES if name == MEMORY else self.rounds
+
+    def samples_of(self, name):
+        """In each round; idle has only one round."""
+        return {MEMORY: 1, IDLE: LEAST_SAMPLES}.get(name, self.samples)
 
 
 class Row:
@@ -182,6 +192,13 @@ class Row:
         values = self.samples.get(program, {}).get(field or self.field())
         return statistics.median(values) if values else None
 
+    def each(self, figure):
+        """A figure of each list of samples: program -> field -> figure."""
+        return {
+            program: {field: figure(values) for field, values in samples.items()}
+            for program, samples in self.samples.items()
+        }
+
     def ratio(self, peer, field=None):
         ours, theirs = self.median(OURS, field), self.median(peer, field)
         return ours / theirs if ours is not None and theirs else None
@@ -208,21 +225,22 @@ def measure(programs, rows, plan):
         return samples is not None
 
     for number, row in enumerate(rows):
-        if row.name == "engine/idle":
+        if row.name == IDLE:
             continue
         left = [program for program in programs if row.name in program.names]
         for turn in range(plan.rounds_of(row.name)):
-            for program in list(left):
+            # Each round the other way about: nobody always comes after the same.
+            for program in left[:: 1 if turn % 2 == 0 else -1]:
                 progress(f"{number + 1} of {len(rows)}: {row}, round {turn + 1}, {program.name}")
                 process = program.start_workload(row.name, row.workers, plan)
                 if not shown(program, process, row):
                     left.remove(program)
     # These do nothing, so they may do it at the same time.
-    progress("engine/idle")
+    progress(IDLE)
     idle = [
         (program, program.start_workload(row.name, row.workers, plan), row)
         for row in rows
-        if row.name == "engine/idle"
+        if row.name == IDLE
         for program in programs
         if row.name in program.names
     ]
@@ -248,11 +266,11 @@ def number_text(value):
     return f"{value:.0f}" if value >= 1000 else f"{value:.1f}"
 
 
-def time_cell(row, program):
+def median_cell(row, program):
     median = row.median(program)
     if median is None:
         return "-"
-    return f"{number_text(median)} ±{spread(row.samples[program]['ns']):.0f}%"
+    return f"{number_text(median)} ±{spread(row.samples[program][row.field()]):.0f}%"
 
 
 def ratio_cell(ratio):
@@ -289,7 +307,7 @@ def show(programs, rows):
     for row in rows:
         if row.field() == "ns":
             line = [short(row.name), str(row.workers)]
-            line += [time_cell(row, name) for name in names]
+            line += [median_cell(row, name) for name in names]
             for peer in peers:
                 line += [ratio_with_spread(row, peer), ratio_cell(row.ratio(peer, "cpu_ns"))]
             lines.append(line)
@@ -299,8 +317,7 @@ def show(programs, rows):
     for row in rows:
         if row.field() in VALUES:
             line = [f"{short(row.name)}: {VALUES[row.field()]}", str(row.workers)]
-            medians = [row.median(name) for name in names]
-            line += ["-" if value is None else f"{value:.0f}" for value in medians]
+            line += [median_cell(row, name) for name in names]
             line += [ratio_cell(row.ratio(peer)) for peer in peers]
             lines.append(line)
     if lines:
@@ -359,6 +376,8 @@ def write_json(path, programs, rows, about, failures, allocator):
             {
                 "name": row.name,
                 "workers": row.workers,
+                "medians": row.each(statistics.median),
+                "spreads_percent": row.each(spread),
                 "samples": row.samples,
                 "ratios": {p.name: row.ratio(p.name) for p in programs[1:]},
             }

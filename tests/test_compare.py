@@ -105,11 +105,17 @@ def test_comparisons(out):
     expected = {"geomean": 2.0, "worst": 2.0, "name": "engine/a", "workers": 2}
     out.check("compare/what_a_peer_skips_is_left_out", found == expected, all_three.text)
     line = [line for line in all_three.text.splitlines() if line.startswith("memory")]
-    right = line and line[0].split()[-6:] == ["2", "100", "400", "50", "0.25", "2.00"]
+    cells = ["2", "100.0", "±0%", "400.0", "±0%", "50.0", "±0%", "0.25", "2.00"]
+    right = line and line[0].split()[-9:] == cells
     out.check("compare/values_stand_beside_the_mean", right, all_three.text)
     rows = all_three.json["rows"] if all_three.json else []
     counts = {len(row["samples"]["skua"]["ns"]) for row in rows if "ns" in row["samples"]["skua"]}
     out.check("compare/six_samples", counts == {6}, all_three.text)
+    found = [(r["medians"]["skua"], r["spreads_percent"]["tokio"]) for r in rows if r["name"] == "engine/b"]
+    expected = [({"ns": 300, "cpu_ns": 75, "switches": 0}, {"ns": 0, "cpu_ns": 0, "switches": 0})]
+    out.check("compare/medians_and_spreads_in_the_json", found == expected, all_three.text)
+    counts = [len(r["samples"]["go"]["bytes"]) for r in rows if r["name"] == "engine/memory"]
+    out.check("compare/memory_in_five_processes", counts == [5], all_three.text)
 
     quick = Comparison({"ours": OURS, "tokio": TOKIO}, "--quick")
     check("quick", quick, 0, CLOSING, "without go")
