@@ -41,6 +41,7 @@ LONG = ("engine/skynet", "engine/spawn_blocking_*", IDLE)
 VALUES = {
     "bytes": "bytes per parked task",
     "worst_ns": "ns until a new task starts, at worst",
+    "worst_polls": "polls of others until a new task starts, at worst",
     "cpu_ns_per_s": "ns of CPU time in a second",
 }
 

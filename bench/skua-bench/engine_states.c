@@ -5,6 +5,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "../../examples/common.h"
 #include "bench.h"
 #include "oneshot.h"
 #include "signal.h"
@@ -74,14 +75,22 @@ static void end(skua_task **tasks, int64_t count)
 	free(tasks);
 }
 
+static skua_task **new_handles(int64_t count)
+{
+	skua_task **handles = calloc((size_t)count, sizeof(void *));
+
+	if (handles == NULL)
+		die(1, "no memory");
+	return handles;
+}
+
 /* Only the first measurement of a process is true, since freed memory stays resident. */
 static double memory(struct bench *bench, int64_t count)
 {
-	skua_task **tasks = calloc((size_t)count, sizeof *tasks);
-	skua_task **first = calloc(1, sizeof *first);
+	skua_task **tasks = new_handles(count);
+	skua_task **first = new_handles(1);
 	double before, bytes;
 
-	must(tasks == NULL || first == NULL ? -1 : 0, "calloc");
 	for (int64_t i = 0; i < count; i++)
 		tasks[i] = (skua_task *)tasks; /* the handles' memory is not the tasks' */
 	park(bench, first, 1);
@@ -99,63 +108,101 @@ static struct mailbox there, back;
 static atomic_bool eternal;
 static struct signal started;
 
+/* How often a player has passed the ball on: once in each of its polls. */
+static struct passes {
+	_Alignas(64) atomic_uint_fast64_t count;
+} passes[2];
+
+static uint64_t passed(void)
+{
+	return atomic_load_explicit(&passes[0].count, memory_order_relaxed) +
+	       atomic_load_explicit(&passes[1].count, memory_order_relaxed);
+}
+
 struct eternal {
 	skua_coro co;
 	struct mailbox *in, *out;
+	struct passes *passes;
 };
 
 static skua_poll eternal_player(skua_cx *cx, struct eternal *self)
 {
+	uint64_t count;
+
 	SKUA_BEGIN(self);
 	/* Each of the two gets the ball once more after the end, and passes it on. */
 	while (atomic_load_explicit(&eternal, memory_order_relaxed)) {
 		SKUA_AWAIT(mailbox_receive(cx, self->in));
+		count = atomic_load_explicit(&self->passes->count, memory_order_relaxed);
+		atomic_store_explicit(&self->passes->count, count + 1, memory_order_relaxed);
 		SKUA_AWAIT(mailbox_send(cx, self->out, 0));
 	}
 	SKUA_END(0);
 }
 SKUA_CORO(eternal_player, struct eternal);
 
+/* When a task was polled first. */
+struct start {
+	uint64_t time, passed;
+};
+
 struct starter {
 	skua_coro co;
-	uint64_t spawned;
-	uint64_t *delay;
+	struct start *start;
 };
 
 static skua_poll starter(skua_cx *cx, struct starter *self)
 {
 	(void)cx;
-	*self->delay = skua_now() - self->spawned;
+	*self->start = (struct start){skua_now(), passed()};
 	signal_send(&started);
 	return 0;
 }
 SKUA_CORO(starter, struct starter);
 
-static double fairness(struct bench *bench, int64_t starts)
+/* The worst of some starts: the time from before the spawn, and the passes after it. */
+static struct start worst_start(struct bench *bench, int64_t starts)
 {
 	struct eternal a = {.co = SKUA_CORO_INIT(eternal_player), .in = &there, .out = &back};
 	struct eternal b = {.co = SKUA_CORO_INIT(eternal_player), .in = &back, .out = &there};
 	struct starter task = {.co = SKUA_CORO_INIT(starter)};
+	struct start start, worst = {0, 0};
 	skua_task *players[2];
-	uint64_t delay, worst = 0;
 
 	signal_init(&started);
-	task.delay = &delay;
+	a.passes = &passes[0];
+	b.passes = &passes[1];
+	task.start = &start;
 	atomic_store(&eternal, true);
 	atomic_store(&back.state, 0);
 	atomic_store(&there.state, 1); /* full: the ball */
 	must(skua_spawn(bench->runtime, &a.co, &players[0]), "skua_spawn");
 	must(skua_spawn(bench->runtime, &b.co, &players[1]), "skua_spawn");
 	for (int64_t i = 0; i < starts; i++) {
-		task.spawned = skua_now();
+		uint64_t begin = skua_now(), before;
+
 		must(skua_spawn(bench->runtime, &task.co, NULL), "skua_spawn");
+		before = passed();
 		signal_wait(&started);
-		worst = delay > worst ? delay : worst;
+		if (start.time - begin > worst.time)
+			worst.time = start.time - begin;
+		if (start.passed > before && start.passed - before > worst.passed)
+			worst.passed = start.passed - before;
 	}
 	atomic_store(&eternal, false);
 	for (int i = 0; i < 2; i++)
 		must(skua_task_wait(&players[i]), "skua_task_wait");
-	return (double)worst;
+	return worst;
+}
+
+static double fairness(struct bench *bench, int64_t starts)
+{
+	return (double)worst_start(bench, starts).time;
+}
+
+static double fairness_polls(struct bench *bench, int64_t starts)
+{
+	return (double)worst_start(bench, starts).passed;
 }
 
 /* ---- Nothing to do ---- */
@@ -163,11 +210,10 @@ static double fairness(struct bench *bench, int64_t starts)
 /* A window of 2 s; five of them are the 10 s of the workload. */
 static double idle(struct bench *bench, int64_t count)
 {
-	skua_task **tasks = calloc((size_t)count, sizeof *tasks);
+	skua_task **tasks = new_handles(count);
 	long window_ms = bench->quick ? 400 : 2000;
 	double spent;
 
-	must(tasks == NULL ? -1 : 0, "calloc");
 	park(bench, tasks, count);
 	pause_ms(500);
 	spent = cpu_ns();
@@ -184,6 +230,10 @@ const struct workload engine_states[] = {
 	 .unit = "bytes",
 	 .once = true},
 	{.name = "engine/fairness", .argument = STARTS, .value = fairness, .unit = "worst_ns"},
+	{.name = "engine/fairness_polls",
+	 .argument = STARTS,
+	 .value = fairness_polls,
+	 .unit = "worst_polls"},
 	{.name = "engine/idle", .argument = 1000, .value = idle, .unit = "cpu_ns_per_s"},
 	{.name = NULL},
 };

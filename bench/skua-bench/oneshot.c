@@ -3,6 +3,7 @@
 
 #include <stdlib.h>
 
+#include "../../examples/common.h"
 #include "bench.h"
 
 /* ---- Oneshot ---- */
@@ -13,7 +14,8 @@ struct oneshot *oneshot_new(void)
 {
 	struct oneshot *oneshot = malloc(sizeof *oneshot);
 
-	must(oneshot == NULL ? -1 : 0, "malloc");
+	if (oneshot == NULL)
+		die(1, "no memory");
 	atomic_init(&oneshot->state, EMPTY);
 	atomic_init(&oneshot->sides, 2);
 	oneshot->waker = (skua_waker){NULL, NULL};

@@ -58,6 +58,8 @@ func workloads() []workload {
 		workload{"fib", fibTasks, fib, ""},
 		workload{"nqueens", nqueensTasks, nqueens, ""},
 		workload{"fairness", 1, fairness, ""},
+		workload{"fairness_polls", 0, nil,
+			"in Go the one that spawns takes turns with the others"},
 		workload{"idle", 1, idle, ""},
 	)
 	for i := range all {

@@ -88,6 +88,7 @@ fn workloads() -> Vec<Workload> {
     add("fib", fork::FIB_TASKS, Box::new(fork::fib));
     add("nqueens", fork::NQUEENS_TASKS, Box::new(fork::nqueens));
     add("fairness", 1, Box::new(standing::fairness));
+    add("fairness_polls", 1, Box::new(standing::fairness_polls));
     add("idle", 1, Box::new(standing::idle));
     all
 }

@@ -68,40 +68,81 @@ pub fn memory(run: &mut Run) {
     run.values = Some(("bytes", vec![bytes as f64 / run.operations as f64]));
 }
 
-/// One of two tasks that pass each other a ball for ever. Each gets it once more after the end.
-async fn play(eternal: Arc<AtomicBool>, mailboxes: Arc<[Mailbox; 2]>, mine: usize) {
-    while eternal.load(Relaxed) {
-        mailboxes[mine].receive().await;
-        mailboxes[1 - mine].send(0).await;
+/// Two tasks that pass each other a ball for ever.
+struct Game {
+    eternal: AtomicBool,
+    mailboxes: [Mailbox; 2],
+    passes: [Passes; 2],
+}
+
+/// How often a player has passed the ball on: once in each of its polls.
+#[repr(align(64))]
+struct Passes(AtomicU64);
+
+impl Game {
+    /// One of the two. It gets the ball once more after the end.
+    async fn play(self: Arc<Game>, player: usize) {
+        let passes = &self.passes[player].0;
+        while self.eternal.load(Relaxed) {
+            self.mailboxes[player].receive().await;
+            passes.store(passes.load(Relaxed) + 1, Relaxed);
+            self.mailboxes[1 - player].send(0).await;
+        }
+    }
+
+    fn passed(&self) -> u64 {
+        self.passes
+            .iter()
+            .map(|passes| passes.0.load(Relaxed))
+            .sum()
     }
 }
 
-const PROBES: usize = 100;
+const STARTS: usize = 100;
 
-/// How long a task that comes from outside waits for its start, at worst.
+/// The worst of some starts of tasks that come from outside: the time from before the spawn, and
+/// the passes after it.
+fn worst_start(rt: &Runtime) -> (Duration, u64) {
+    let game = Arc::new(Game {
+        eternal: AtomicBool::new(true),
+        mailboxes: [const { Mailbox::new() }; 2],
+        passes: [const { Passes(AtomicU64::new(0)) }; 2],
+    });
+    game.mailboxes[0].set(Some(0));
+    let players = [0, 1].map(|player| rt.spawn(game.clone().play(player)));
+    let (started, start) = sync_channel(1);
+    let mut worst = (Duration::ZERO, 0);
+    for _ in 0..STARTS {
+        let (playing, started) = (game.clone(), started.clone());
+        let begin = Instant::now();
+        rt.spawn(async move {
+            let start = (begin.elapsed(), playing.passed());
+            started.send(start).unwrap();
+        });
+        let before = game.passed();
+        let (time, passed) = start.recv().unwrap();
+        worst.0 = worst.0.max(time);
+        worst.1 = worst.1.max(passed.saturating_sub(before));
+    }
+    game.eternal.store(false, Relaxed);
+    for player in players {
+        rt.block_on(player).unwrap();
+    }
+    worst
+}
+
+/// How long a new task waits for its start.
 pub fn fairness(run: &mut Run) {
     let rt = run.runtime();
-    let mut values = Vec::new();
-    for _ in 0..run.wanted {
-        let eternal = Arc::new(AtomicBool::new(true));
-        let mailboxes = Arc::new([const { Mailbox::new() }; 2]);
-        mailboxes[0].set(Some(0));
-        let players = [0, 1].map(|mine| rt.spawn(play(eternal.clone(), mailboxes.clone(), mine)));
-        let (started, start) = sync_channel(1);
-        let mut worst = Duration::ZERO;
-        for _ in 0..PROBES {
-            let started = started.clone();
-            let spawned = Instant::now();
-            rt.spawn(async move { started.send(spawned.elapsed()).unwrap() });
-            worst = worst.max(start.recv().unwrap());
-        }
-        eternal.store(false, Relaxed);
-        for player in players {
-            rt.block_on(player).unwrap();
-        }
-        values.push(worst.as_nanos() as f64);
-    }
-    run.values = Some(("worst_ns", values));
+    let worst = |_| worst_start(&rt).0.as_nanos() as f64;
+    run.values = Some(("worst_ns", (0..run.wanted).map(worst).collect()));
+}
+
+/// How many polls of the others it waits for.
+pub fn fairness_polls(run: &mut Run) {
+    let rt = run.runtime();
+    let worst = |_| worst_start(&rt).1 as f64;
+    run.values = Some(("worst_polls", (0..run.wanted).map(worst).collect()));
 }
 
 /// CPU time, in each second, of a runtime whose tasks are all parked. A window has 2 s; five of
