@@ -130,13 +130,13 @@ static skua_poll eternal_player(skua_cx *cx, struct eternal *self)
 	uint64_t count;
 
 	SKUA_BEGIN(self);
-	/* Each of the two gets the ball once more after the end, and passes it on. */
-	while (atomic_load_explicit(&eternal, memory_order_relaxed)) {
+	/* Whoever sees the end first has passed the ball on, so that the other one sees it, too. */
+	do {
 		SKUA_AWAIT(mailbox_receive(cx, self->in));
 		count = atomic_load_explicit(&self->passes->count, memory_order_relaxed);
 		atomic_store_explicit(&self->passes->count, count + 1, memory_order_relaxed);
 		SKUA_AWAIT(mailbox_send(cx, self->out, 0));
-	}
+	} while (atomic_load_explicit(&eternal, memory_order_relaxed));
 	SKUA_END(0);
 }
 SKUA_CORO(eternal_player, struct eternal);

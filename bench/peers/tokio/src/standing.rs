@@ -13,9 +13,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use tokio::runtime::Runtime;
+use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
-use crate::mailbox::Mailbox;
 use crate::measure::{resident, usage, Run};
 
 pub const PARKED_TASKS: u64 = 1_000_000;
@@ -71,7 +71,7 @@ pub fn memory(run: &mut Run) {
 /// Two tasks that pass each other a ball for ever.
 struct Game {
     eternal: AtomicBool,
-    mailboxes: [Mailbox; 2],
+    balls: [Notify; 2],
     passes: [Passes; 2],
 }
 
@@ -80,13 +80,17 @@ struct Game {
 struct Passes(AtomicU64);
 
 impl Game {
-    /// One of the two. It gets the ball once more after the end.
+    /// One of the two. Whoever sees the end first has passed the ball on, so that the other one
+    /// sees it, too.
     async fn play(self: Arc<Game>, player: usize) {
         let passes = &self.passes[player].0;
-        while self.eternal.load(Relaxed) {
-            self.mailboxes[player].receive().await;
+        loop {
+            self.balls[player].notified().await;
             passes.store(passes.load(Relaxed) + 1, Relaxed);
-            self.mailboxes[1 - player].send(0).await;
+            self.balls[1 - player].notify_one();
+            if !self.eternal.load(Relaxed) {
+                break;
+            }
         }
     }
 
@@ -105,10 +109,10 @@ const STARTS: usize = 100;
 fn worst_start(rt: &Runtime) -> (Duration, u64) {
     let game = Arc::new(Game {
         eternal: AtomicBool::new(true),
-        mailboxes: [const { Mailbox::new() }; 2],
+        balls: [Notify::new(), Notify::new()],
         passes: [const { Passes(AtomicU64::new(0)) }; 2],
     });
-    game.mailboxes[0].set(Some(0));
+    game.balls[0].notify_one();
     let players = [0, 1].map(|player| rt.spawn(game.clone().play(player)));
     let (started, start) = sync_channel(1);
     let mut worst = (Duration::ZERO, 0);
