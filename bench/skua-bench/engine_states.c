@@ -68,10 +68,10 @@ static void park(struct bench *bench, skua_task **tasks, int64_t count)
 
 static void end(skua_task **tasks, int64_t count)
 {
-	for (int64_t i = 0; i < count; i++) {
+	for (int64_t i = 0; i < count; i++)
 		must(skua_cancel(tasks[i]), "skua_cancel");
+	for (int64_t i = 0; i < count; i++)
 		must(skua_task_wait(&tasks[i]), "skua_task_wait");
-	}
 	free(tasks);
 }
 
