@@ -18,8 +18,7 @@
 #define USERS (TAKEN(SK_READ) - USER)
 #define REFERENCE UINT64_C(1)
 
-static void take_read_back(struct sk_obligation *obligation, skua_task *task);
-static void take_write_back(struct sk_obligation *obligation, skua_task *task);
+static const struct sk_obligation_ops read_ops, write_ops;
 
 /* ---- The table ---- */
 
@@ -66,10 +65,8 @@ static bool grow(struct sk_source_table *table)
 
 		source->index = table->count + i;
 		source->fd = -1;
-		source->obligations[SK_READ].take_back = take_read_back;
-		source->obligations[SK_WRITE].take_back = take_write_back;
-		source->obligations[SK_READ].what = "reading a descriptor";
-		source->obligations[SK_WRITE].what = "writing a descriptor";
+		source->obligations[SK_READ].ops = &read_ops;
+		source->obligations[SK_WRITE].ops = &write_ops;
 		sk_mutex_init(&source->lock);
 		add_free(table, source);
 	}
@@ -258,12 +255,16 @@ static void take_read_back(struct sk_obligation *obligation, skua_task *task)
 	take_back((struct sk_source *)(void *)source, SK_READ, task);
 }
 
+static const struct sk_obligation_ops read_ops = {take_read_back, "reading a descriptor"};
+
 static void take_write_back(struct sk_obligation *obligation, skua_task *task)
 {
 	char *source = (char *)obligation - offsetof(struct sk_source, obligations[SK_WRITE]);
 
 	take_back((struct sk_source *)(void *)source, SK_WRITE, task);
 }
+
+static const struct sk_obligation_ops write_ops = {take_write_back, "writing a descriptor"};
 
 /* Takes the direction, or goes on with an operation that was pending, whose reference becomes the
  * use of this poll; all in one step. */

@@ -1,17 +1,18 @@
-/* chaos.c - see chaos.h. A part of the seam: it cannot use sync.h, whose operations come here. */
+/* chaos.c - see chaos.h. Its own operations are no points. */
+#define SK_NO_POINTS
 #include "sched/chaos.h"
 
 #ifdef SK_CHAOS
 
-#include <sched.h>
 #include <stdlib.h>
-#include <time.h>
+
+#include "sched/sync.h"
 
 static struct sk_chaos_options options;
 
 /* Counts the calls of sk_chaos_configure: threads with an older number seed themselves anew. */
-static uint32_t generation;
-static uint32_t threads;
+static SK_ATOMIC(uint32_t) generation;
+static SK_ATOMIC(uint32_t) threads;
 
 static _Thread_local struct {
 	uint64_t random;
@@ -46,8 +47,9 @@ struct sk_chaos_options sk_chaos_default(uint64_t seed)
 void sk_chaos_configure(const struct sk_chaos_options *wanted)
 {
 	options = *wanted;
-	__atomic_store_n(&threads, 0, __ATOMIC_RELAXED);
-	__atomic_fetch_add(&generation, 1, __ATOMIC_RELEASE);
+	sk_store(&threads, 0, SK_RELAXED);
+	/* Release: the options, and the count of threads. */
+	sk_fetch_add(&generation, 1, SK_RELEASE);
 }
 
 __attribute__((constructor)) static void configure_from_environment(void)
@@ -63,10 +65,11 @@ __attribute__((constructor)) static void configure_from_environment(void)
 
 static uint32_t next(void)
 {
-	uint32_t now = __atomic_load_n(&generation, __ATOMIC_ACQUIRE);
+	/* Acquire: pairs with the release in sk_chaos_configure. */
+	uint32_t now = sk_load(&generation, SK_ACQUIRE);
 
 	if (self.generation != now) {
-		uint32_t number = __atomic_fetch_add(&threads, 1, __ATOMIC_RELAXED);
+		uint32_t number = sk_fetch_add(&threads, 1, SK_RELAXED);
 
 		self.generation = now;
 		self.random = mix(options.seed) + number;
@@ -85,13 +88,10 @@ void sk_chaos_point(void)
 {
 	uint32_t random = next();
 
-	if (hits(random, self.slow ? options.sleep_one_in / 16 : options.sleep_one_in)) {
-		struct timespec ts = {0, (long)(next() % (options.sleep_us + 1)) * 1000};
-
-		nanosleep(&ts, NULL);
-	} else if (hits(random, options.yield_one_in)) {
-		sched_yield();
-	}
+	if (hits(random, self.slow ? options.sleep_one_in / 16 : options.sleep_one_in))
+		sk_thread_sleep((uint64_t)(next() % (options.sleep_us + 1)) * 1000);
+	else if (hits(random, options.yield_one_in))
+		sk_thread_yield();
 }
 
 bool sk_chaos_fails(void)

@@ -187,6 +187,7 @@ static void print_waits(struct dump *dump, const struct sk_obligation *obligatio
 	if (obligation == NULL)
 		fprintf(dump->file, " none");
 	for (unsigned i = 0; obligation != NULL && i < MAX_WAITS; i++) {
+		struct sk_obligation_ops ops;
 		struct sk_obligation copy;
 
 		if (!sk_peek(&copy, obligation, sizeof copy)) {
@@ -194,7 +195,8 @@ static void print_waits(struct dump *dump, const struct sk_obligation *obligatio
 			return;
 		}
 		fprintf(dump->file, "%s", i > 0 ? ", " : " ");
-		print_string(dump, copy.what);
+		/* A constant, if it is one at all. */
+		print_string(dump, sk_peek(&ops, copy.ops, sizeof ops) ? ops.name : "(gone)");
 		obligation = copy.next;
 	}
 }

@@ -13,12 +13,19 @@
 
 #include "skua/future.h"
 
+struct sk_obligation;
+
+/* What is known of a kind of obligation; one constant for each. */
+struct sk_obligation_ops {
+	/* Called at the end of the task, when the obligation is out of the list already. */
+	void (*take_back)(struct sk_obligation *self, skua_task *task);
+	const char *name; /* for dumps */
+};
+
 struct sk_obligation {
 	struct sk_obligation **place; /* what points to this one; NULL: it is in no list */
 	struct sk_obligation *next;
-	/* Called at the end of the task, when this is out of the list already. */
-	void (*take_back)(struct sk_obligation *self, skua_task *task);
-	const char *what; /* for dumps; static storage */
+	const struct sk_obligation_ops *ops;
 };
 
 static inline void sk_obligation_add(struct sk_obligation **list, struct sk_obligation *self)
@@ -46,7 +53,7 @@ static inline void sk_obligations_take_back(struct sk_obligation **list, skua_ta
 		struct sk_obligation *first = *list;
 
 		sk_obligation_remove(first);
-		first->take_back(first, task);
+		first->ops->take_back(first, task);
 	}
 }
 

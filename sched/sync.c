@@ -125,6 +125,15 @@ void sk_thread_yield(void)
 	sched_yield();
 }
 
+#ifdef SK_CHAOS
+void sk_thread_sleep(uint64_t ns)
+{
+	struct timespec ts = {(time_t)(ns / 1000000000), (long)(ns % 1000000000)};
+
+	nanosleep(&ts, NULL);
+}
+#endif
+
 static _Thread_local void *thread_local_value;
 
 /*

@@ -1,11 +1,12 @@
 /*
  * sync.h - the seam for everything that depends on other threads, on the clock or on memory.
  *
- * This file, sync.c and chaos.c are the only places in sched/, io/ and runtime/ that name atomics,
- * threads, locks, futexes, thread-local storage, raw allocation, the clock or randomness; `./dev
- * lint` enforces it. In a release build the atomics are the compiler's own and cost nothing extra.
- * Under ThreadSanitizer, which does not see fences, sk_fence is a read-modify-write. A model checker
- * replaces this one file. A chaos build disturbs threads at each operation (chaos.h).
+ * This file and sync.c are the only places in sched/, io/ and runtime/ that name atomics, threads,
+ * locks, futexes, thread-local storage (but for one of chaos.c), raw allocation, the clock or
+ * randomness; `./dev lint` enforces it. In a release build the atomics are the compiler's own and
+ * cost nothing extra. Under ThreadSanitizer, which does not see fences, sk_fence is a
+ * read-modify-write. A model checker replaces sync.c and sees every access. A chaos build disturbs
+ * threads at each operation (chaos.h).
  *
  * An atomic is declared with SK_ATOMIC(type) and reached through the macros below only: the wrapper
  * struct makes a plain access a compile error. Every access names its order, and says in a comment
@@ -35,8 +36,9 @@
 /* Before an object is shared; not atomic. */
 #define sk_init(atomic, value) ((void)((atomic)->value_ = (value)))
 
-/* A point at which a chaos build disturbs the calling thread (chaos.h). */
-#ifdef SK_CHAOS
+/* A point at which a chaos build disturbs the calling thread (chaos.h); in chaos.c itself there are
+ * none. */
+#if defined(SK_CHAOS) && !defined(SK_NO_POINTS)
 #include "sched/chaos.h"
 #define sk_point() sk_chaos_point()
 #else
@@ -64,7 +66,7 @@
 #define sk_cas(atomic, expected, desired, success, failure)                                        \
 	(sk_point(), __atomic_compare_exchange_n(&(atomic)->value_, (expected), (desired), 0,      \
 						 (success), (failure)))
-#ifdef SK_CHAOS
+#if defined(SK_CHAOS) && !defined(SK_NO_POINTS)
 #define sk_cas_weak(atomic, expected, desired, success, failure)                                   \
 	(sk_chaos_fails() ? (*(expected) = sk_load(atomic, failure), false)                        \
 			  : sk_cas(atomic, expected, desired, success, failure))
@@ -125,6 +127,10 @@ void sk_thread_join(sk_thread *thread);
 int sk_thread_pin(int cpu);
 
 void sk_thread_yield(void);
+
+#ifdef SK_CHAOS
+void sk_thread_sleep(uint64_t ns);
+#endif
 
 /* A small number that differs between threads and stays the same in one: for spreading. */
 uint32_t sk_thread_stripe(void);

@@ -123,6 +123,8 @@ static void take_back(struct sk_obligation *obligation, skua_task *task)
 						    offsetof(struct sk_timer, obligation)));
 }
 
+static const struct sk_obligation_ops obligation_ops = {take_back, "timer"};
+
 int sk_timer_arm(struct sk_timers *timers, struct sk_timer *timer, uint64_t deadline,
 		 const skua_cx *cx, bool *earliest)
 {
@@ -143,8 +145,7 @@ int sk_timer_arm(struct sk_timers *timers, struct sk_timer *timer, uint64_t dead
 		return rc;
 	}
 	timer->timers = timers;
-	timer->obligation.take_back = take_back;
-	timer->obligation.what = "timer";
+	timer->obligation.ops = &obligation_ops;
 	if (cx->task != NULL)
 		sk_obligation_add(&cx->task->obligations, &timer->obligation);
 	return 0;

@@ -8,7 +8,7 @@ from typing import List, Optional
 
 RESULT = re.compile(
     r"^(?P<bad>not )?ok\b\s*(?P<number>\d+)?\s*(?:-\s*)?(?P<name>.*?)"
-    r"(?:\s*#\s*(?P<directive>SKIP|TODO)\S*\s*(?P<reason>.*))?$",
+    r"(?:\s*#\s*(?P<skip>SKIP)\S*\s*(?P<reason>.*))?$",
     re.IGNORECASE,
 )
 PLAN = re.compile(r"^1\.\.(\d+)")
@@ -46,12 +46,11 @@ def parse(text):
             # Criterion writes suite::name and, after it, the time taken or what went wrong.
             name, _, remark = result.group("name").partition(" ")
             name = name.replace("::", "/")
-            skipped = (result.group("directive") or "").upper() == "SKIP"
             report.results.append(
                 Result(
                     name,
                     not result.group("bad"),
-                    skipped,
+                    result.group("skip") is not None,
                     result.group("reason") or "",
                     [remark.strip()] if result.group("bad") and remark.strip() else [],
                 )

@@ -2,10 +2,9 @@
  * test_accept.c - accepting connections while accept4 fails, for whatever reason and for as long
  * as it likes. accept4 is the test's own.
  */
-#include <sys/socket.h>
 #include <sys/syscall.h>
 
-#include "api_support.h"
+#include "net_support.h"
 
 static atomic_int failure;       /* what accept4 fails with, or 0 */
 static atomic_int failures_left; /* how often; negative: always */
@@ -35,39 +34,13 @@ static void fail_with(int error, int count)
 	atomic_store(&calls, 0);
 }
 
-struct accepting {
-	skua_listener *listener;
-	skua_tcp *conn;
-	atomic_int polls;
-};
-
-static skua_poll op_accept(skua_cx *cx, void *argument)
-{
-	struct accepting *self = argument;
-
-	atomic_fetch_add(&self->polls, 1);
-	return skua_accept(cx, self->listener, &self->conn);
-}
-
-static skua_listener *listen_somewhere(skua_runtime *rt, skua_addr *addr)
-{
-	skua_listener *listener = NULL;
-
-	T_EQ(skua_addr_parse(addr, "127.0.0.1", 0), 0);
-	T_EQ(skua_listen(rt, addr, NULL, &listener), 0);
-	T_EQ(skua_listener_addr(listener, addr), 0);
-	return listener;
-}
-
 /* A client that is in the backlog when this returns. */
 static int connect_to(const skua_addr *addr)
 {
 	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
 	T_GE(fd, 0);
-	T_EQ(connect(fd, (const struct sockaddr *)(const void *)addr->storage,
-		     (socklen_t)addr->length),
-	     0);
+	connect_fd(fd, addr);
 	return fd;
 }
 
@@ -114,39 +87,34 @@ static void fail_for_a_while(skua_runtime *rt, struct accepting *accepting, int 
 
 T_ON_BOTH(accept, that_fails_all_the_time_neither_spins_nor_ends)
 {
-	skua_runtime *rt = runtime_on(1, backend);
-	struct accepting accepting = {0};
-	skua_addr addr;
+	struct net net = net_listen(1, backend);
+	struct accepting accepting = {.listener = net.listener};
 
-	accepting.listener = listen_somewhere(rt, &addr);
 	for (int i = 0; i < ERRORS; i++) {
-		int client = connect_to(&addr);
+		int client = connect_to(&net.addr);
 
-		fail_for_a_while(rt, &accepting, errors[i]);
+		fail_for_a_while(net.rt, &accepting, errors[i]);
 		/* The connection is still there. */
 		fail_with(0, 0);
-		T_EQ(run(rt, op_accept, &accepting), 0);
+		T_EQ(run(net.rt, op_accept, &accepting), 0);
 		T_NOT_NULL(accepting.conn);
 		skua_tcp_close(accepting.conn);
 		close(client);
 	}
-	skua_listener_close(accepting.listener);
-	T_EQ(skua_runtime_free(rt), 0);
+	net_close(&net);
 }
 
 T_ON_BOTH(accept, that_has_failed_goes_on_by_itself)
 {
-	skua_runtime *rt = runtime_on(1, backend);
-	struct accepting accepting = {0};
-	skua_addr addr;
+	struct net net = net_listen(1, backend);
+	struct accepting accepting = {.listener = net.listener};
 
-	accepting.listener = listen_somewhere(rt, &addr);
 	for (int i = 0; i < ERRORS; i++) {
-		skua_task *task = start(rt, op_accept, &accepting);
+		skua_task *task = start(net.rt, op_accept, &accepting);
 		int client;
 
 		fail_with(errors[i], -1);
-		client = connect_to(&addr);
+		client = connect_to(&net.addr);
 		WAIT_UNTIL(calls >= 1);
 		T_EQ(skua_task_finished(task), 0);
 		fail_with(0, 0);
@@ -154,27 +122,23 @@ T_ON_BOTH(accept, that_has_failed_goes_on_by_itself)
 		skua_tcp_close(accepting.conn);
 		close(client);
 	}
-	skua_listener_close(accepting.listener);
-	T_EQ(skua_runtime_free(rt), 0);
+	net_close(&net);
 }
 
 T_ON_BOTH(accept, passes_over_a_few_dead_connections_at_once)
 {
-	skua_runtime *rt = runtime_on(1, backend);
-	struct accepting accepting = {0};
-	skua_addr addr;
+	struct net net = net_listen(1, backend);
+	struct accepting accepting = {.listener = net.listener};
 	int client;
 
-	accepting.listener = listen_somewhere(rt, &addr);
-	client = connect_to(&addr);
+	client = connect_to(&net.addr);
 	fail_with(ECONNABORTED, 5);
-	T_EQ(run(rt, op_accept, &accepting), 0);
+	T_EQ(run(net.rt, op_accept, &accepting), 0);
 	T_EQ(accepting.polls, 1);
 	T_EQ(calls, 6);
 	skua_tcp_close(accepting.conn);
 	close(client);
-	skua_listener_close(accepting.listener);
-	T_EQ(skua_runtime_free(rt), 0);
+	net_close(&net);
 }
 
 /* A shortage that lasts: close must end the wait, too. */
@@ -188,7 +152,7 @@ T_ON_BOTH(accept, that_fails_can_be_ended_by_closing_the_listener)
 		skua_task *task;
 		int client;
 
-		accepting.listener = listen_somewhere(rt, &addr);
+		accepting.listener = listen_on(rt, "127.0.0.1", NULL, &addr);
 		client = connect_to(&addr);
 		fail_with(errors[i], -1);
 		task = start(rt, op_accept, &accepting);

@@ -4,6 +4,7 @@
  * of the memory from here on".
  */
 #include <netinet/in.h>
+#include <stdbool.h>
 #include <sys/socket.h>
 
 #include "api_support.h"

@@ -76,6 +76,11 @@ void mc_register(struct mc_scenario *scenario);
 int mc_thread(void (*run)(void *argument), void *argument);
 void mc_join(int number);
 
+/* The same for what most scenarios need: the argument is a number, and mc_join_all joins every thread
+ * that was started like this, in the order of their starts. */
+int mc_start(void (*run)(void *argument), uintptr_t argument);
+void mc_join_all(void);
+
 /* The number of the running thread. */
 int mc_self(void);
 

@@ -11,11 +11,6 @@
 
 #include "skua/runtime.h"
 
-static int start(void (*run)(void *), uintptr_t argument)
-{
-	return mc_thread(run, (void *)argument);
-}
-
 /* ---- The rule itself, on the modelled libuv ---- */
 
 static uv_loop_t loop;
@@ -61,14 +56,12 @@ static void publisher_without_fence(void *unused)
 /* The loop comes round until it has seen both. */
 static void send_against_loop(void (*run)(void *), uv_async_cb callback)
 {
-	int thread;
-
 	uv_loop_init(&loop);
 	mc_assert(uv_async_init(&loop, &async, callback) == 0);
-	thread = start(run, 0);
+	mc_start(run, 0);
 	while (seen < 2)
 		uv_run(&loop, UV_RUN_ONCE);
-	mc_join(thread);
+	mc_join_all();
 	uv_close((uv_handle_t *)&async, NULL);
 	uv_run(&loop, UV_RUN_DEFAULT);
 	mc_assert(uv_loop_close(&loop) == 0);
@@ -185,36 +178,29 @@ static void block_until_flag(uint32_t value)
 
 MC_SCENARIO(blocker, wake_against_block)
 {
-	int thread;
-
 	no_sockets(SKUA_IO_BACKEND_EPOLL);
-	thread = start(waker, 0);
+	mc_start(waker, 0);
 	block_until_flag(1);
-	mc_join(thread);
+	mc_join_all();
 	end();
 }
 
 MC_SCENARIO(blocker, wake_twice_against_block)
 {
-	int thread;
-
 	no_sockets(SKUA_IO_BACKEND_EPOLL);
-	thread = start(waker_twice, 0);
+	mc_start(waker_twice, 0);
 	block_until_flag(2);
-	mc_join(thread);
+	mc_join_all();
 	end();
 }
 
 MC_SCENARIO(blocker, two_wakers_against_block)
 {
-	int one, two;
-
 	no_sockets(SKUA_IO_BACKEND_EPOLL);
-	one = start(waker_of_two, 0);
-	two = start(waker_of_two, 0);
+	mc_start(waker_of_two, 0);
+	mc_start(waker_of_two, 0);
 	block_until_flag(2);
-	mc_join(one);
-	mc_join(two);
+	mc_join_all();
 	end();
 }
 
@@ -251,12 +237,10 @@ static void registrar_of_both(void *unused)
 
 MC_SCENARIO(blocker, uv_register_against_block)
 {
-	int thread;
-
 	begin(SKUA_IO_BACKEND_UV, EPOLLIN);
-	thread = start(registrar, 0);
+	mc_start(registrar, 0);
 	block_until(0, SKUA_READABLE);
-	mc_join(thread);
+	mc_join_all();
 	leave(0);
 	close(fds[1]);
 	end();
@@ -264,13 +248,11 @@ MC_SCENARIO(blocker, uv_register_against_block)
 
 MC_SCENARIO(blocker, uv_two_registrations)
 {
-	int thread;
-
 	begin(SKUA_IO_BACKEND_UV, EPOLLIN);
-	thread = start(registrar_of_both, 0);
+	mc_start(registrar_of_both, 0);
 	block_until(0, SKUA_READABLE);
 	block_until(1, SKUA_READABLE);
-	mc_join(thread);
+	mc_join_all();
 	leave(0);
 	leave(1);
 	end();
@@ -278,15 +260,12 @@ MC_SCENARIO(blocker, uv_two_registrations)
 
 MC_SCENARIO(blocker, uv_two_submitters)
 {
-	int one, two;
-
 	begin(SKUA_IO_BACKEND_UV, EPOLLIN);
-	one = start(registrar, 0);
-	two = start(registrar, 1);
+	mc_start(registrar, 0);
+	mc_start(registrar, 1);
 	block_until(0, SKUA_READABLE);
 	block_until(1, SKUA_READABLE);
-	mc_join(one);
-	mc_join(two);
+	mc_join_all();
 	leave(0);
 	leave(1);
 	end();
@@ -294,16 +273,13 @@ MC_SCENARIO(blocker, uv_two_submitters)
 
 MC_SCENARIO(blocker, uv_register_against_wake)
 {
-	int one, two;
-
 	begin(SKUA_IO_BACKEND_UV, EPOLLIN);
-	one = start(registrar, 0);
-	two = start(waker, 0);
+	mc_start(registrar, 0);
+	mc_start(waker, 0);
 	block_until(0, SKUA_READABLE);
 	while (sk_load(&flag, SK_RELAXED) != 1)
 		block(CAPACITY, -1);
-	mc_join(one);
-	mc_join(two);
+	mc_join_all();
 	leave(0);
 	close(fds[1]);
 	end();
@@ -325,16 +301,14 @@ static void rearmer(void *unused)
 
 MC_SCENARIO_WITH(blocker, uv_rearm_against_block, .allow_timeouts = true)
 {
-	int thread;
-
 	begin(SKUA_IO_BACKEND_UV, EPOLLIN);
 	registrar(0);
 	block_until(0, SKUA_READABLE);
 	mc_assert(block(CAPACITY, 0) == 0);
 	reported[0] = 0;
-	thread = start(rearmer, 0);
+	mc_start(rearmer, 0);
 	block_until(0, SKUA_READABLE);
-	mc_join(thread);
+	mc_join_all();
 	mc_assert(block(CAPACITY, 0) == 0);
 	leave(0);
 	close(fds[1]);
@@ -350,17 +324,14 @@ static void writer(void *unused)
 
 MC_SCENARIO(blocker, uv_two_rearms_of_one_watch)
 {
-	int one, two;
-
 	begin(SKUA_IO_BACKEND_UV, EPOLLIN | EPOLLOUT);
 	registrar(0);
 	block_until(0, SKUA_READABLE);
 	reported[0] = 0;
-	one = start(rearmer, 0);
-	two = start(writer, 0);
+	mc_start(rearmer, 0);
+	mc_start(writer, 0);
 	block_until(0, SKUA_READABLE | SKUA_WRITABLE);
-	mc_join(one);
-	mc_join(two);
+	mc_join_all();
 	leave(0);
 	close(fds[1]);
 	end();
@@ -377,14 +348,12 @@ static void replacer(void *unused)
 
 MC_SCENARIO(blocker, uv_close_and_reuse_against_block)
 {
-	int thread;
-
 	mc_assert(skua_blocker_new(SKUA_IO_BACKEND_UV, &blocker) == 0);
 	fds[0] = fd_socket(EPOLLIN);
 	registrar(0);
-	thread = start(replacer, 0);
+	mc_start(replacer, 0);
 	block_until(1, SKUA_READABLE);
-	mc_join(thread);
+	mc_join_all();
 	leave(1);
 	end();
 }
@@ -400,29 +369,25 @@ static void rearms_and_leaves(void *unused)
 
 MC_SCENARIO(blocker, uv_rearm_and_close_against_block)
 {
-	int thread;
-
 	begin(SKUA_IO_BACKEND_UV, EPOLLIN);
 	close(fds[1]);
 	registrar(0);
 	block_until(0, SKUA_READABLE);
-	thread = start(rearms_and_leaves, 0);
+	mc_start(rearms_and_leaves, 0);
 	while (sk_load(&flag, SK_RELAXED) != 1)
 		block(CAPACITY, -1);
-	mc_join(thread);
+	mc_join_all();
 	end();
 }
 
 /* What does not fit comes with the next block. */
 MC_SCENARIO(blocker, uv_more_events_than_room)
 {
-	int thread;
-
 	begin(SKUA_IO_BACKEND_UV, EPOLLIN);
-	thread = start(registrar_of_both, 0);
+	mc_start(registrar_of_both, 0);
 	while (reported[0] == 0 || reported[1] == 0)
 		block(1, -1);
-	mc_join(thread);
+	mc_join_all();
 	leave(0);
 	leave(1);
 	end();
@@ -440,18 +405,16 @@ static void registrar_of_the_same(void *unused)
 
 MC_SCENARIO(blocker, uv_refused_registration_without_room)
 {
-	int thread;
-
 	begin(SKUA_IO_BACKEND_UV, 0);
 	registrar_of_both(NULL);
 	mc_assert(block(CAPACITY, 0) == 0);
 	fd_raise(fds[0], EPOLLIN);
-	thread = start(registrar_of_the_same, 0);
+	mc_start(registrar_of_the_same, 0);
 	while (reported[0] == 0 || reported[2] == 0)
 		block(1, -1);
 	mc_assert(reported[2] == (SKUA_READABLE | SKUA_WRITABLE | SKUA_HANGUP));
 	mc_assert(reported[1] == 0);
-	mc_join(thread);
+	mc_join_all();
 	skua_blocker_deregister(blocker, &registrations[2], 0);
 	leave(0);
 	leave(1);
@@ -467,15 +430,12 @@ static void resetter(void *unused)
 
 MC_SCENARIO(blocker, uv_error_against_register)
 {
-	int one, two;
-
 	begin(SKUA_IO_BACKEND_UV, 0);
 	close(fds[1]);
-	one = start(registrar, 0);
-	two = start(resetter, 0);
+	mc_start(registrar, 0);
+	mc_start(resetter, 0);
 	block_until(0, SKUA_READABLE | SKUA_WRITABLE | SKUA_HANGUP);
-	mc_join(one);
-	mc_join(two);
+	mc_join_all();
 	leave(0);
 	end();
 }
@@ -489,15 +449,12 @@ static void raiser(void *argument)
 
 MC_SCENARIO(blocker, epoll_register_against_event)
 {
-	int one, two;
-
 	begin(SKUA_IO_BACKEND_EPOLL, 0);
 	close(fds[1]);
-	one = start(registrar, 0);
-	two = start(raiser, EPOLLIN);
+	mc_start(registrar, 0);
+	mc_start(raiser, EPOLLIN);
 	block_until(0, SKUA_READABLE);
-	mc_join(one);
-	mc_join(two);
+	mc_join_all();
 	leave(0);
 	end();
 }
@@ -505,30 +462,25 @@ MC_SCENARIO(blocker, epoll_register_against_event)
 /* The second direction is added to a registration while its event comes. */
 MC_SCENARIO(blocker, epoll_rearm_against_event)
 {
-	int one, two;
-
 	begin(SKUA_IO_BACKEND_EPOLL, EPOLLIN);
 	close(fds[1]);
 	registrar(0);
-	one = start(writer, 0);
-	two = start(raiser, EPOLLOUT);
+	mc_start(writer, 0);
+	mc_start(raiser, EPOLLOUT);
 	block_until(0, SKUA_READABLE | SKUA_WRITABLE);
-	mc_join(one);
-	mc_join(two);
+	mc_join_all();
 	leave(0);
 	end();
 }
 
 MC_SCENARIO(blocker, epoll_close_and_reuse_against_block)
 {
-	int thread;
-
 	mc_assert(skua_blocker_new(SKUA_IO_BACKEND_EPOLL, &blocker) == 0);
 	fds[0] = fd_socket(EPOLLIN);
 	registrar(0);
-	thread = start(replacer, 0);
+	mc_start(replacer, 0);
 	block_until(1, SKUA_READABLE);
-	mc_join(thread);
+	mc_join_all();
 	leave(1);
 	end();
 }
@@ -536,16 +488,13 @@ MC_SCENARIO(blocker, epoll_close_and_reuse_against_block)
 /* What does not fit comes with the next block, and with a look that does not block. */
 MC_SCENARIO(blocker, epoll_more_events_than_room)
 {
-	int one, two;
-
 	begin(SKUA_IO_BACKEND_EPOLL, EPOLLIN);
-	one = start(registrar, 0);
-	two = start(registrar, 1);
+	mc_start(registrar, 0);
+	mc_start(registrar, 1);
 	block(1, 0);
 	while (reported[0] == 0 || reported[1] == 0)
 		block(1, -1);
-	mc_join(one);
-	mc_join(two);
+	mc_join_all();
 	leave(0);
 	leave(1);
 	end();

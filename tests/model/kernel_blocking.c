@@ -93,11 +93,6 @@ static void submits(void *argument)
 	submit((unsigned)(uintptr_t)argument, job);
 }
 
-static int start(void (*run)(void *), uintptr_t argument)
-{
-	return mc_thread(run, (void *)argument);
-}
-
 static bool ran_or_cancelled(int64_t result)
 {
 	return result == 7 || result == -ECANCELED;
@@ -125,12 +120,10 @@ MC_SCENARIO_WITH(blocking, two_jobs_and_one_thread, TIMEOUTS)
 
 MC_SCENARIO_WITH(blocking, two_submitters, .stale = -1, .allow_timeouts = true)
 {
-	int one;
-
 	begin(1);
-	one = start(submits, 1);
+	mc_start(submits, 1);
 	submit(0, job);
-	mc_join(one);
+	mc_join_all();
 	mc_assert(join(0) == 7);
 	mc_assert(join(1) == 7);
 	sk_mutex_lock(&sched->blocking.lock);
@@ -276,12 +269,10 @@ static void submits_late(void *unused)
 /* A job is taken or refused; what is taken comes to an end. */
 MC_SCENARIO_WITH(blocking, submit_against_close, TIMEOUTS)
 {
-	int one;
-
 	begin(1);
-	one = start(submits_late, 0);
+	mc_start(submits_late, 0);
 	sk_sched_close(sched);
-	mc_join(one);
+	mc_join_all();
 	mc_assert(sk_sched_drain(sched, SK_FOREVER));
 	if (handles[0] != NULL) {
 		mc_assert(sk_task_is_complete(handles[0]));

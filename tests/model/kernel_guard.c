@@ -74,89 +74,68 @@ static void freer(void *argument)
 	complete_and_free((unsigned)(uintptr_t)argument);
 }
 
-static int start(void (*run)(void *), uintptr_t argument)
-{
-	return mc_thread(run, (void *)argument);
-}
-
 MC_SCENARIO(guard, wake_against_free)
 {
-	int one;
-
 	begin(0);
-	one = start(waker, 0);
+	mc_start(waker, 0);
 	complete_and_free(0);
-	mc_join(one);
+	mc_join_all();
 }
 
 MC_SCENARIO(guard, spawn_against_close)
 {
-	int one;
-
 	begin(0);
-	one = start(spawner, 0);
+	mc_start(spawner, 0);
 	close_and_free(0);
-	mc_join(one);
+	mc_join_all();
 }
 
 MC_SCENARIO(guard, two_wakes_against_free)
 {
-	int one, two;
-
 	begin(0);
-	one = start(waker, 0);
-	two = start(waker, 0);
+	mc_start(waker, 0);
+	mc_start(waker, 0);
 	complete_and_free(0);
-	mc_join(one);
-	mc_join(two);
+	mc_join_all();
 }
 
 /* The epoch turns twice while somebody has read it, but not yet entered. */
 MC_SCENARIO(guard, two_waits_in_a_row_under_a_slow_waker)
 {
-	int one;
-
 	begin(0);
 	begin(1);
-	one = start(waker, 1);
+	mc_start(waker, 1);
 	complete_and_free(0);
 	complete_and_free(1);
-	mc_join(one);
+	mc_join_all();
 }
 
 MC_SCENARIO(guard, two_waits_in_a_row_under_a_slow_spawner)
 {
-	int one;
-
 	begin(0);
 	begin(1);
-	one = start(spawner, 1);
+	mc_start(spawner, 1);
 	close_and_free(0);
 	close_and_free(1);
-	mc_join(one);
+	mc_join_all();
 }
 
 /* Two runtimes are freed at once; the waker of one goes on waking. */
 MC_SCENARIO(guard, two_waits_at_once)
 {
-	int one, two;
-
 	begin(0);
 	begin(1);
-	one = start(waker, 0);
-	two = start(freer, 1);
+	mc_start(waker, 0);
+	mc_start(freer, 1);
 	complete_and_free(0);
-	mc_join(one);
-	mc_join(two);
+	mc_join_all();
 }
 
 /* Somebody who enters again and again does not keep the wait from ending. */
 MC_SCENARIO(guard, a_busy_waker_against_free)
 {
-	int one;
-
 	begin(0);
-	one = start(waker_twice, 0);
+	mc_start(waker_twice, 0);
 	complete_and_free(0);
-	mc_join(one);
+	mc_join_all();
 }

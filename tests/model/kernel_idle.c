@@ -112,19 +112,12 @@ static void worker_with_timer(void *argument)
 	work((unsigned)(uintptr_t)argument, false, sk_now() + 1);
 }
 
-static int start(void (*run)(void *), uintptr_t argument)
-{
-	return mc_thread(run, (void *)argument);
-}
-
 MC_SCENARIO(idle, one_publisher_one_sleeper)
 {
-	int thread;
-
 	begin(1);
-	thread = start(worker, 0);
+	mc_start(worker, 0);
 	publish(0);
-	mc_join(thread);
+	mc_join_all();
 	end();
 }
 
@@ -137,40 +130,32 @@ static void worker_twice(void *argument)
 
 MC_SCENARIO(idle, two_items_one_sleeper)
 {
-	int thread;
-
 	begin(1);
-	thread = start(worker_twice, 0);
+	mc_start(worker_twice, 0);
 	publish(0);
 	publish(0);
-	mc_join(thread);
+	mc_join_all();
 	end();
 }
 
 MC_SCENARIO(idle, two_publishers_one_sleeper)
 {
-	int thread, second;
-
 	begin(1);
-	thread = start(worker_twice, 0);
-	second = start(publisher, 0);
+	mc_start(worker_twice, 0);
+	mc_start(publisher, 0);
 	publish(0);
-	mc_join(thread);
-	mc_join(second);
+	mc_join_all();
 	end();
 }
 
 MC_SCENARIO(idle, one_publisher_two_sleepers)
 {
-	int one, two;
-
 	begin(2);
-	one = start(worker, 0);
-	two = start(worker, 1);
+	mc_start(worker, 0);
+	mc_start(worker, 1);
 	publish(0);
 	publish(1);
-	mc_join(one);
-	mc_join(two);
+	mc_join_all();
 	end();
 }
 
@@ -190,8 +175,8 @@ MC_SCENARIO(idle, a_searcher_that_finds_something_else)
 	begin(2);
 	sk_init(&other, 1);
 	sk_init(&idle.searching, 1);
-	two = start(searcher_of_other, 0);
-	one = start(worker, 0);
+	two = mc_start(searcher_of_other, 0);
+	one = mc_start(worker, 0);
 	publish(0);
 	mc_join(one);
 	mc_join(two);
@@ -216,20 +201,16 @@ static void riser(void *unused)
 
 MC_SCENARIO(idle, a_count_that_puts_another_publisher_off)
 {
-	int one, two, second;
-
 	begin(2);
 	sk_init(&other, 1);
 	sk_init(&idle.sleepers[0], 1);
-	one = start(riser, 0);
-	two = start(worker, 1);
-	second = start(publisher, 0);
+	mc_start(riser, 0);
+	mc_start(worker, 1);
+	mc_start(publisher, 0);
 	/* For the riser, who may have found it already. */
 	sk_fence();
 	wake_one(0);
-	mc_join(one);
-	mc_join(two);
-	mc_join(second);
+	mc_join_all();
 	end();
 }
 
@@ -243,14 +224,11 @@ static void claims_any(void *argument)
 
 MC_SCENARIO(idle, two_claims_wake_one)
 {
-	int one, two;
-
 	begin(2);
 	sk_init(&idle.sleepers[0], 3);
-	one = start(claims_any, 0);
-	two = start(claims_any, 1);
-	mc_join(one);
-	mc_join(two);
+	mc_start(claims_any, 0);
+	mc_start(claims_any, 1);
+	mc_join_all();
 	mc_assert((claimed[0] < 0) != (claimed[1] < 0));
 	mc_assert(sk_load(&idle.searching, SK_RELAXED) == 1);
 	mc_assert(sk_idle_count(&idle) == 1);
@@ -267,14 +245,11 @@ static void claimer(void *unused)
 
 MC_SCENARIO_WITH(idle, claim_worker_against_a_timeout, .allow_timeouts = true)
 {
-	int one, two;
-
 	begin(1);
-	one = start(worker_with_timer, 0);
-	two = start(claimer, 0);
+	mc_start(worker_with_timer, 0);
+	mc_start(claimer, 0);
 	publish(0);
-	mc_join(one);
-	mc_join(two);
+	mc_join_all();
 	end();
 }
 
@@ -293,13 +268,10 @@ static void sleeper(void *unused)
 
 MC_SCENARIO_WITH(idle, two_claims_of_one_worker, .allow_timeouts = true)
 {
-	int one, two;
-
 	begin(1);
-	one = start(sleeper, 0);
-	two = start(claimer, 0);
+	mc_start(sleeper, 0);
+	mc_start(claimer, 0);
 	claimer(NULL);
-	mc_join(one);
-	mc_join(two);
+	mc_join_all();
 	end();
 }

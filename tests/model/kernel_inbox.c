@@ -64,59 +64,48 @@ static void publisher_one_by_one(void *argument)
 	publish(first + 1, 1);
 }
 
-static int start(void (*run)(void *), uintptr_t argument)
-{
-	return mc_thread(run, (void *)argument);
-}
-
 MC_SCENARIO(inbox, a_chain_against_the_owner)
 {
-	int one = start(publisher, 0);
-
+	mc_start(publisher, 0);
 	take(NULL);
 	take(NULL);
-	mc_join(one);
+	mc_join_all();
 	finish(2);
 }
 
 MC_SCENARIO(inbox, one_by_one_against_the_owner)
 {
-	int one = start(publisher_one_by_one, 0);
-
+	mc_start(publisher_one_by_one, 0);
 	take(NULL);
 	take(NULL);
-	mc_join(one);
+	mc_join_all();
 	finish(2);
 }
 
 MC_SCENARIO(inbox, two_publishers_against_the_owner)
 {
-	int one = start(publisher, 0), two = start(publisher_one_by_one, 1);
-
+	mc_start(publisher, 0);
+	mc_start(publisher_one_by_one, 1);
 	take(NULL);
-	mc_join(one);
-	mc_join(two);
+	mc_join_all();
 	finish(4);
 }
 
 MC_SCENARIO(inbox, publisher_against_owner_and_thief)
 {
-	int one = start(publisher_one_by_one, 0), two = start(take, 0);
-
+	mc_start(publisher_one_by_one, 0);
+	mc_start(take, 0);
 	take(NULL);
-	mc_join(one);
-	mc_join(two);
+	mc_join_all();
 	finish(2);
 }
 
 /* What was there before goes to one of two who take it. */
 MC_SCENARIO(inbox, owner_against_thief)
 {
-	int one;
-
 	publish(0, 2);
-	one = start(take, 0);
+	mc_start(take, 0);
 	take(NULL);
-	mc_join(one);
+	mc_join_all();
 	finish(2);
 }

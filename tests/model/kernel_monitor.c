@@ -55,11 +55,6 @@ static bool look(void)
 	return sk_sched_monitor(sched);
 }
 
-static int start(void (*run)(void *))
-{
-	return mc_thread(run, NULL);
-}
-
 /* ---- Watching: workers that do not run ---- */
 
 static void fall_asleep(unsigned worker)
@@ -127,26 +122,23 @@ MC_SCENARIO(monitor, last_look)
 MC_SCENARIO(monitor, last_look_against_a_waking_worker)
 {
 	bool again;
-	int one;
 
 	begin_watched(1);
-	one = start(wakes_up_0);
+	mc_start(wakes_up_0, 0);
 	again = look();
-	mc_join(one);
+	mc_join_all();
 	end_watched(again);
 }
 
 MC_SCENARIO(monitor, last_look_against_two_waking_workers)
 {
 	bool again;
-	int one, two;
 
 	begin_watched(2);
-	one = start(wakes_up_0);
-	two = start(wakes_up_1);
+	mc_start(wakes_up_0, 0);
+	mc_start(wakes_up_1, 0);
 	again = look();
-	mc_join(one);
-	mc_join(two);
+	mc_join_all();
 	end_watched(again);
 }
 
@@ -154,15 +146,14 @@ MC_SCENARIO(monitor, last_look_against_two_waking_workers)
 MC_SCENARIO(monitor, last_look_against_a_nap)
 {
 	bool again;
-	int one;
 
 	begin_watched(1);
 	wake_up(0);
-	one = start(naps);
+	mc_start(naps, 0);
 	do
 		again = look();
 	while (again && sk_idle_count(&sched->idle) == 1);
-	mc_join(one);
+	mc_join_all();
 	end_watched(again);
 }
 
@@ -419,12 +410,10 @@ static void driver(void *unused)
 /* It comes when a worker is awake, and goes when all sleep. */
 MC_SCENARIO_WITH(monitor, driver_and_worker, TWO_WORKERS)
 {
-	int one;
-
 	sk_parker_init(&driver_parker);
 	begin(1, &driving);
 	mc_assert(sk_sched_start(sched) == 0);
-	one = start(driver);
+	mc_start(driver, 0);
 	spawn(0);
 	mc_assert(join(0) == 7);
 	sk_sched_close(sched);
@@ -434,7 +423,7 @@ MC_SCENARIO_WITH(monitor, driver_and_worker, TWO_WORKERS)
 	sk_unpark(&driver_parker);
 	/* A worker that has ended counts as awake: this ends the looks. */
 	sk_idle_sleep(&sched->idle, 0, false);
-	mc_join(one);
+	mc_join_all();
 	mc_assert(sk_sched_free(sched) == 0);
 }
 

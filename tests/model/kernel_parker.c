@@ -16,21 +16,14 @@ static void publisher(void *argument)
 	sk_unpark(&parker);
 }
 
-static int start(void (*run)(void *), uintptr_t argument)
-{
-	return mc_thread(run, (void *)argument);
-}
-
 /* The unpark comes before, during or after the moment of falling asleep. */
 MC_SCENARIO(parker, unpark_at_any_time)
 {
-	int thread;
-
 	sk_parker_init(&parker);
-	thread = start(publisher, 0);
+	mc_start(publisher, 0);
 	mc_assert(sk_park(&parker, SK_FOREVER));
 	mc_assert(data[0] == 1);
-	mc_join(thread);
+	mc_join_all();
 	sk_parker_destroy(&parker);
 }
 
@@ -45,68 +38,59 @@ static void twice(void *unused)
 
 MC_SCENARIO(parker, unpark_twice)
 {
-	int thread;
-
 	sk_parker_init(&parker);
-	thread = start(twice, 0);
+	mc_start(twice, 0);
 	do {
 		mc_assert(sk_park(&parker, SK_FOREVER));
 		mc_assert(data[0] == 1);
 	} while (sk_load(&flags[1], SK_RELAXED) == 0);
-	mc_join(thread);
+	mc_join_all();
 	mc_assert(data[1] == 1);
 }
 
 /* The flags are read relaxed: only the unparks make them seen. */
 MC_SCENARIO(parker, two_unparkers)
 {
-	int one, two;
-
 	sk_parker_init(&parker);
-	one = start(publisher, 0);
-	two = start(publisher, 1);
+	mc_start(publisher, 0);
+	mc_start(publisher, 1);
 	while (sk_load(&flags[0], SK_RELAXED) == 0 || sk_load(&flags[1], SK_RELAXED) == 0)
 		mc_assert(sk_park(&parker, SK_FOREVER));
-	mc_join(one);
-	mc_join(two);
+	mc_join_all();
 }
 
 /* An unpark that finds the parker unparked already still publishes what came before it. */
 MC_SCENARIO(parker, an_unpark_of_the_unparked_publishes)
 {
-	int thread;
-
 	sk_parker_init(&parker);
 	sk_unpark(&parker);
-	thread = start(publisher, 0);
+	mc_start(publisher, 0);
 	while (sk_load(&flags[0], SK_RELAXED) == 0)
 		mc_assert(sk_park(&parker, SK_FOREVER));
-	mc_join(thread);
+	mc_join_all();
 }
 
 /* The time runs out at the moment of the unpark: it ends this park or the next one. */
 MC_SCENARIO_WITH(parker, timeout_against_unpark, .allow_timeouts = true, .spurious = 2)
 {
-	int thread;
-
 	sk_parker_init(&parker);
-	thread = start(publisher, 0);
+	mc_start(publisher, 0);
 	if (!sk_park(&parker, sk_now() + 1))
 		mc_assert(sk_park(&parker, SK_FOREVER));
 	mc_assert(data[0] == 1);
-	mc_join(thread);
+	mc_join_all();
 }
 
 /* One unpark ends one park. */
 MC_SCENARIO_WITH(parker, one_unpark_ends_one_park, .allow_timeouts = true, .spurious = 2)
 {
-	int thread, ended;
+	int ended;
 
 	sk_parker_init(&parker);
-	thread = start(publisher, 0);
+	mc_start(publisher, 0);
 	ended = sk_park(&parker, sk_now() + 1);
 	ended += sk_park(&parker, sk_now() + 1);
-	mc_join(thread);
+	mc_join_all();
 	ended += sk_park(&parker, sk_now() + 1);
 	mc_assert(ended == 1);
 }
@@ -139,7 +123,7 @@ MC_SCENARIO(parker, reused_under_the_unparker)
 	one = mc_thread(unparker_of_block, &parker);
 	mc_assert(sk_park(&parker, SK_FOREVER));
 	sk_parker_init(&parker);
-	two = start(publisher, 0);
+	two = mc_start(publisher, 0);
 	mc_assert(sk_park(&parker, SK_FOREVER));
 	mc_assert(data[0] == 1);
 	mc_join(one);

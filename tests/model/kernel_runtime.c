@@ -281,11 +281,6 @@ static void wait_for_a_poll(void)
 		sk_thread_yield();
 }
 
-static int start(void (*run)(void *))
-{
-	return mc_thread(run, NULL);
-}
-
 /* Of a handle that has outlived the runtime. */
 static int64_t take(unsigned i)
 {
@@ -459,16 +454,16 @@ MC_SCENARIO_WITH(runtime, free_against_an_event, .preemptions = 1, LESS)
 MC_SCENARIO_WITH(runtime, drop_against_a_foreign_wake, .preemptions = 1, GRACE_RUNS_OUT)
 {
 	int64_t result;
-	int one, rc;
+	int rc;
 
 	begin();
 	mc_assert(spawn(0, &stubborn_ops) == 0);
-	one = start(fire);
+	mc_start(fire, 0);
 	rc = skua_runtime_free(rt);
 	result = take(0);
 	mc_assert(rc == 0 ? result == 7 : rc == -ETIMEDOUT && result == -ESHUTDOWN);
 	mc_assert(sk_load(&drops, SK_RELAXED) == (rc != 0));
-	mc_join(one);
+	mc_join_all();
 	sk_slot_reset(&slot);
 }
 
@@ -511,13 +506,11 @@ static void waits(void *unused)
 
 MC_SCENARIO_WITH(runtime, free_against_a_wait, .preemptions = 1, NO_STALE)
 {
-	int one;
-
 	begin();
 	mc_assert(spawn(0, &wait_ops) == 0);
-	one = start(waits);
+	mc_start(waits, 0);
 	mc_assert(skua_runtime_free(rt) == 0);
-	mc_join(one);
+	mc_join_all();
 }
 
 /* Somebody is inside skua_block_on while the runtime is freed: it returns when its future has ended or
@@ -564,13 +557,11 @@ static void spawns_late(void *unused)
 
 static void close_against(void (*run)(void *))
 {
-	int one;
-
 	begin();
-	one = start(run);
+	mc_start(run, 0);
 	sk_sched_close(rt->head.sched);
 	/* It needs the runtime until it has returned. */
-	mc_join(one);
+	mc_join_all();
 	mc_assert(skua_runtime_free(rt) == 0);
 	skua_detach(&handles[0]);
 }

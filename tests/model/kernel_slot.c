@@ -14,11 +14,6 @@ static struct sk_sched *sched;     /* does not run: what is woken stays in its i
 static skua_task *tasks[2];
 static skua_poll answers[2];
 
-static int start(void (*run)(void *), uintptr_t argument)
-{
-	return mc_thread(run, (void *)argument);
-}
-
 /* ---- Tasks ---- */
 
 /* Tasks in the middle of their first poll. */
@@ -98,13 +93,10 @@ static void finish(unsigned count)
 
 MC_SCENARIO(slot, wait_against_fire)
 {
-	int one, two;
-
 	begin(1);
-	one = start(waiter, 0);
-	two = start(firer, 0);
-	mc_join(one);
-	mc_join(two);
+	mc_start(waiter, 0);
+	mc_start(firer, 0);
+	mc_join_all();
 	mc_assert(answers[0] == 0 || answers[0] == SKUA_PENDING);
 	/* The event is not lost, and does not come twice. */
 	mc_assert(is_scheduled(tasks[0]) == (answers[0] == SKUA_PENDING));
@@ -114,15 +106,12 @@ MC_SCENARIO(slot, wait_against_fire)
 
 MC_SCENARIO(slot, wait_against_two_fires)
 {
-	int one, two;
-
 	begin(1);
 	event = 1;
-	one = start(waiter, 0);
-	two = start(second_firer, 0);
+	mc_start(waiter, 0);
+	mc_start(second_firer, 0);
 	second_firer(NULL);
-	mc_join(one);
-	mc_join(two);
+	mc_join_all();
 	mc_assert(is_scheduled(tasks[0]) == (answers[0] == SKUA_PENDING));
 	finish(1);
 }
@@ -130,14 +119,11 @@ MC_SCENARIO(slot, wait_against_two_fires)
 /* One slot has one waiter: the other task is told. */
 MC_SCENARIO(slot, two_tasks_wait)
 {
-	int one, two;
-
 	begin(2);
-	one = start(waiter, 0);
-	two = start(waiter, 1);
+	mc_start(waiter, 0);
+	mc_start(waiter, 1);
 	firer(NULL);
-	mc_join(one);
-	mc_join(two);
+	mc_join_all();
 	for (int i = 0; i < 2; i++) {
 		mc_assert(answers[i] == 0 || answers[i] == SKUA_PENDING || answers[i] == -EBUSY);
 		mc_assert(is_scheduled(tasks[i]) == (answers[i] == SKUA_PENDING));
@@ -184,27 +170,21 @@ static void counting_firer_twice(void *unused)
 
 MC_SCENARIO(slot, reset_against_fires)
 {
-	int one, two;
-
 	begin(1);
-	one = start(resetting_poll, 0);
-	two = start(counting_firer_twice, 0);
-	mc_join(one);
-	mc_join(two);
+	mc_start(resetting_poll, 0);
+	mc_start(counting_firer_twice, 0);
+	mc_join_all();
 	mc_assert(answers[0] == 0 || is_scheduled(tasks[0]));
 	finish(1);
 }
 
 MC_SCENARIO(slot, reset_against_two_firers)
 {
-	int one, two;
-
 	begin(1);
-	one = start(resetting_poll, 0);
-	two = start(counting_firer, 0);
+	mc_start(resetting_poll, 0);
+	mc_start(counting_firer, 0);
 	counting_firer(NULL);
-	mc_join(one);
-	mc_join(two);
+	mc_join_all();
 	mc_assert(answers[0] == 0 || is_scheduled(tasks[0]));
 	finish(1);
 }
@@ -220,13 +200,10 @@ static void forgetful_waiter(void *unused)
 
 MC_SCENARIO(slot, forget_against_fire)
 {
-	int one, two;
-
 	begin(1);
-	one = start(forgetful_waiter, 0);
-	two = start(firer, 0);
-	mc_join(one);
-	mc_join(two);
+	mc_start(forgetful_waiter, 0);
+	mc_start(firer, 0);
+	mc_join_all();
 	mc_assert(sk_slot_is_ready(&slot));
 	finish(1);
 }
@@ -243,13 +220,10 @@ static void waits_and_resets(void *unused)
 
 MC_SCENARIO(slot, reset_of_a_wait_against_fires)
 {
-	int one, two;
-
 	begin(1);
-	one = start(waits_and_resets, 0);
-	two = start(counting_firer_twice, 0);
-	mc_join(one);
-	mc_join(two);
+	mc_start(waits_and_resets, 0);
+	mc_start(counting_firer_twice, 0);
+	mc_join_all();
 	mc_assert(answers[0] == 0 || is_scheduled(tasks[0]));
 	finish(1);
 }
@@ -264,12 +238,10 @@ static void looker(void *unused)
 
 MC_SCENARIO(slot, a_look_against_fire)
 {
-	int one;
-
 	sk_slot_init(&slot);
-	one = start(firer, 0);
+	mc_start(firer, 0);
 	looker(NULL);
-	mc_join(one);
+	mc_join_all();
 }
 
 /* "Close against wait" in io/source.h: the closer sets the second word, then fires; the waiter empties
@@ -299,13 +271,10 @@ static void closer(void *unused)
 
 MC_SCENARIO(slot, close_against_wait)
 {
-	int one, two;
-
 	begin(1);
-	one = start(waiter_that_looks, 0);
-	two = start(closer, 0);
-	mc_join(one);
-	mc_join(two);
+	mc_start(waiter_that_looks, 0);
+	mc_start(closer, 0);
+	mc_join_all();
 	mc_assert(answers[0] != SKUA_PENDING || is_scheduled(tasks[0]));
 	finish(1);
 }
@@ -313,14 +282,11 @@ MC_SCENARIO(slot, close_against_wait)
 /* The same while events come. */
 MC_SCENARIO(slot, close_against_wait_under_events)
 {
-	int one, two;
-
 	begin(1);
-	one = start(waiter_that_looks, 0);
-	two = start(closer, 0);
+	mc_start(waiter_that_looks, 0);
+	mc_start(closer, 0);
 	second_firer(NULL);
-	mc_join(one);
-	mc_join(two);
+	mc_join_all();
 	mc_assert(answers[0] != SKUA_PENDING || is_scheduled(tasks[0]));
 	finish(1);
 }
@@ -389,10 +355,9 @@ static void foreign_finish(void)
 
 MC_SCENARIO(slot, foreign_wait_against_fire)
 {
-	int one = start(foreign_waiter, 0), two = start(firer, 0);
-
-	mc_join(one);
-	mc_join(two);
+	mc_start(foreign_waiter, 0);
+	mc_start(firer, 0);
+	mc_join_all();
 	mc_assert(sk_load(&foreign[0].wakes, SK_RELAXED) == (answers[0] == SKUA_PENDING));
 	foreign_finish();
 }
@@ -411,11 +376,11 @@ static void changing_waiter(void *unused)
 
 MC_SCENARIO(slot, foreign_waker_is_replaced_against_fire)
 {
-	int one = start(changing_waiter, 0), two = start(firer, 0);
 	uint32_t first, second;
 
-	mc_join(one);
-	mc_join(two);
+	mc_start(changing_waiter, 0);
+	mc_start(firer, 0);
+	mc_join_all();
 	first = sk_load(&foreign[0].wakes, SK_RELAXED);
 	second = sk_load(&foreign[1].wakes, SK_RELAXED);
 	mc_assert(second == (answers[1] == SKUA_PENDING));
@@ -435,10 +400,9 @@ static void forgetful_foreigner(void *unused)
 
 MC_SCENARIO(slot, foreign_forget_against_fire)
 {
-	int one = start(forgetful_foreigner, 0), two = start(firer, 0);
-
-	mc_join(one);
-	mc_join(two);
+	mc_start(forgetful_foreigner, 0);
+	mc_start(firer, 0);
+	mc_join_all();
 	mc_assert(sk_load(&foreign[0].wakes, SK_RELAXED) <= (answers[0] == SKUA_PENDING));
 	foreign_finish();
 }

@@ -21,14 +21,12 @@ static void assert_closed(skua_poll answer)
 
 static void read_against_event(uint32_t backend)
 {
-	int thread;
-
 	sm_begin(backend);
 	sm_start_driver();
 	sm_open(0, 0);
-	thread = sm_start(sm_reader, 0);
+	mc_start(sm_reader, 0);
 	fd_raise(sm_sources[0]->fd, EPOLLIN);
-	mc_join(thread);
+	mc_join_all();
 	mc_assert(sm_answers[0] == 7);
 	sk_source_close(sm_sources[0]);
 	sm_end();
@@ -54,7 +52,6 @@ static void raiser(void *unused)
 MC_SCENARIO(source, second_read_against_event)
 {
 	struct sm_sleeper *sleeper;
-	int thread;
 	skua_cx cx;
 
 	sm_begin(SKUA_IO_BACKEND_EPOLL);
@@ -66,9 +63,9 @@ MC_SCENARIO(source, second_read_against_event)
 	sm_sleep(sleeper);
 	mc_assert(sm_operate(&cx, sm_sources[0], SK_READ) == 7);
 	sm_start_driver();
-	thread = sm_start(raiser, 0);
+	mc_start(raiser, 0);
 	sm_reader(0);
-	mc_join(thread);
+	mc_join_all();
 	mc_assert(sm_answers[0] == 7);
 	sk_source_close(sm_sources[0]);
 	sm_end();
@@ -77,16 +74,13 @@ MC_SCENARIO(source, second_read_against_event)
 /* Both directions are waited for, and registered, at the same time. */
 static void read_and_write(uint32_t backend)
 {
-	int one, two;
-
 	sm_begin(backend);
 	sm_start_driver();
 	sm_open(0, 0);
-	one = sm_start(sm_reader, 0);
-	two = sm_start(sm_writer, 0);
+	mc_start(sm_reader, 0);
+	mc_start(sm_writer, 0);
 	fd_raise(sm_sources[0]->fd, EPOLLIN | EPOLLOUT);
-	mc_join(one);
-	mc_join(two);
+	mc_join_all();
 	mc_assert(sm_answers[0] == 7 && sm_answers[1] == 8);
 	sk_source_close(sm_sources[0]);
 	sm_end();
@@ -126,11 +120,11 @@ MC_SCENARIO(source, ready_against_event)
 	sm_begin(SKUA_IO_BACKEND_EPOLL);
 	sm_start_driver();
 	sm_open(0, 0);
-	thread = sm_start(own_reader, 0);
+	thread = mc_start(own_reader, 0);
 	fd_raise(sm_sources[0]->fd, EPOLLIN);
 	mc_join(thread);
 	/* An event has been used up: the next one is awaited again. */
-	thread = sm_start(own_reader, 0);
+	thread = mc_start(own_reader, 0);
 	fd_raise(sm_sources[0]->fd, EPOLLIN);
 	mc_join(thread);
 	mc_assert(sm_answers[0] == 2);
@@ -162,14 +156,11 @@ static void writer_in_turn(void *argument)
 
 MC_SCENARIO(source, two_writers_in_turn)
 {
-	int one, two;
-
 	sm_begin(SKUA_IO_BACKEND_EPOLL);
 	sm_open(0, EPOLLOUT);
-	one = sm_start(writer_in_turn, 0);
-	two = sm_start(writer_in_turn, 1);
-	mc_join(one);
-	mc_join(two);
+	mc_start(writer_in_turn, 0);
+	mc_start(writer_in_turn, 1);
+	mc_join_all();
 	for (int i = 0; i < 2; i++)
 		mc_assert(sm_answers[i] == 8 || sm_answers[i] == -EBUSY);
 	mc_assert(in_turn == (sm_answers[0] == 8) + (sm_answers[1] == 8) && in_turn > 0);
@@ -186,16 +177,13 @@ static void other_reader(void *unused)
 
 MC_SCENARIO(source, two_readers_wait)
 {
-	int one, two;
-
 	sm_begin(SKUA_IO_BACKEND_EPOLL);
 	sm_open(0, 0);
-	one = sm_start(sm_reader, 0);
-	two = sm_start(other_reader, 0);
+	mc_start(sm_reader, 0);
+	mc_start(other_reader, 0);
 	/* One of them waits by then, or will see that it is closed. */
 	sk_source_close(sm_sources[0]);
-	mc_join(one);
-	mc_join(two);
+	mc_join_all();
 	for (int i = 0; i < 2; i++)
 		if (sm_answers[i] != -EBUSY)
 			assert_closed(sm_answers[i]);
@@ -216,15 +204,13 @@ static void closer(void *unused)
 
 static void close_against_wait(uint32_t backend)
 {
-	int thread;
-
 	sm_begin(backend);
 	sm_open(0, 0);
-	thread = sm_start(closer, 0);
+	mc_start(closer, 0);
 	sm_reader(0);
 	assert_closed(sm_answers[0]);
 	mc_assert(why == 1);
-	mc_join(thread);
+	mc_join_all();
 	sm_end();
 }
 
@@ -240,15 +226,12 @@ MC_SCENARIO(source, uv_close_against_wait)
 
 MC_SCENARIO_WITH(source, close_against_reader_and_writer, LESS)
 {
-	int one, two;
-
 	sm_begin(SKUA_IO_BACKEND_EPOLL);
 	sm_open(0, 0);
-	one = sm_start(sm_reader, 0);
-	two = sm_start(sm_writer, 0);
+	mc_start(sm_reader, 0);
+	mc_start(sm_writer, 0);
 	sk_source_close(sm_sources[0]);
-	mc_join(one);
-	mc_join(two);
+	mc_join_all();
 	assert_closed(sm_answers[0]);
 	assert_closed(sm_answers[1]);
 	sm_end();
@@ -257,14 +240,12 @@ MC_SCENARIO_WITH(source, close_against_reader_and_writer, LESS)
 /* The event and the close come at the same time. */
 MC_SCENARIO(source, close_against_event)
 {
-	int thread;
-
 	sm_begin(SKUA_IO_BACKEND_EPOLL);
 	sm_start_driver();
 	sm_open(0, EPOLLIN);
-	thread = sm_start(sm_reader, 0);
+	mc_start(sm_reader, 0);
 	sk_source_close(sm_sources[0]);
-	mc_join(thread);
+	mc_join_all();
 	if (sm_answers[0] != 7)
 		assert_closed(sm_answers[0]);
 	sm_end();
@@ -284,16 +265,15 @@ static void caller(void *unused)
 /* The number of the descriptor is taken by somebody else at once. */
 MC_SCENARIO(source, close_and_reuse_against_a_call)
 {
-	int one, two, fd;
+	int fd;
 
 	sm_begin(SKUA_IO_BACKEND_EPOLL);
 	sm_open(0, EPOLLOUT);
-	one = sm_start(caller, 0);
-	two = sm_start(sm_writer, 0);
+	mc_start(caller, 0);
+	mc_start(sm_writer, 0);
 	sk_source_close(sm_sources[0]);
 	fd = fd_socket(0);
-	mc_join(one);
-	mc_join(two);
+	mc_join_all();
 	close(fd);
 	sm_end();
 }
@@ -369,13 +349,13 @@ MC_SCENARIO_WITH(source, late_event_against_reuse, LESS)
 	sm_start_driver();
 	sm_open(0, 0);
 	old = sm_sources[0]->index;
-	late = sm_start(late_event, (uintptr_t)&old);
+	late = mc_start(late_event, (uintptr_t)&old);
 	sk_source_close(sm_sources[0]);
 	sm_open(1, 0);
 	mc_assert(sm_sources[1] == sm_sources[0]);
 	mc_assert(sk_source_of_event(&sm_io->sources, old) == NULL);
 	sm_sources[0] = NULL;
-	thread = sm_start(sm_reader, 1);
+	thread = mc_start(sm_reader, 1);
 	fd_raise(sm_sources[1]->fd, EPOLLIN);
 	mc_join(thread);
 	mc_join(late);
@@ -395,13 +375,10 @@ static void maker(void *argument)
 
 MC_SCENARIO(source, two_threads_make_sources)
 {
-	int one, two;
-
 	sm_begin(SKUA_IO_BACKEND_EPOLL);
-	one = sm_start(maker, 0);
-	two = sm_start(maker, 1);
-	mc_join(one);
-	mc_join(two);
+	mc_start(maker, 0);
+	mc_start(maker, 1);
+	mc_join_all();
 	sm_end();
 }
 
@@ -418,12 +395,9 @@ static void looker(void *unused)
 
 MC_SCENARIO(source, grow_against_event)
 {
-	int one, two;
-
 	sm_begin(SKUA_IO_BACKEND_EPOLL);
-	one = sm_start(maker, 0);
-	two = sm_start(looker, 0);
-	mc_join(one);
-	mc_join(two);
+	mc_start(maker, 0);
+	mc_start(looker, 0);
+	mc_join_all();
 	sm_end();
 }

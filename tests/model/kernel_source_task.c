@@ -67,12 +67,10 @@ static void forgetful_task(void *unused)
 
 MC_SCENARIO_WITH(source, task_ends_against_event, LESS)
 {
-	int thread;
-
 	begin_task();
-	thread = sm_start(forgetful_task, 0);
+	mc_start(forgetful_task, 0);
 	fd_raise(sm_sources[0]->fd, EPOLLIN);
-	mc_join(thread);
+	mc_join_all();
 	mc_assert(sm_answers[0] == 7 || sm_answers[0] == SKUA_PENDING);
 	mc_assert(sm_answers[1] == SKUA_PENDING);
 	mc_assert(sk_load(&sm_sources[0]->slots[SK_WRITE], SK_RELAXED) == SK_SLOT_EMPTY);
@@ -87,12 +85,10 @@ MC_SCENARIO_WITH(source, task_ends_against_event, LESS)
 
 MC_SCENARIO_WITH(source, task_ends_against_close, LESS)
 {
-	int thread;
-
 	begin_task();
-	thread = sm_start(forgetful_task, 0);
+	mc_start(forgetful_task, 0);
 	sk_source_close(sm_sources[0]);
-	mc_join(thread);
+	mc_join_all();
 	end_task();
 }
 
@@ -119,13 +115,11 @@ static void cancelled_task(void *unused)
 /* An event that comes with a cancellation is not lost. */
 MC_SCENARIO_WITH(source, task_is_cancelled_against_event, LESS)
 {
-	int thread;
-
 	begin_task();
-	thread = sm_start(cancelled_task, 0);
+	mc_start(cancelled_task, 0);
 	fd_raise(sm_sources[0]->fd, EPOLLIN);
 	sk_task_cancel(task);
-	mc_join(thread);
+	mc_join_all();
 	sk_source_close(sm_sources[0]);
 	end_task();
 }

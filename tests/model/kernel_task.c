@@ -157,137 +157,109 @@ static void closer_of_all(void *unused)
 	sk_store(&sched->phase, SK_PHASE_CLOSING, SK_RELEASE);
 }
 
-static int start(void (*run_thread)(void *))
-{
-	return mc_thread(run_thread, NULL);
-}
-
 MC_SCENARIO(task, a_wake_against_the_end_of_a_poll)
 {
-	int one;
-
 	begin(1, 1, false);
-	one = start(waker);
+	mc_start(waker, 0);
 	runner(NULL);
-	mc_join(one);
+	mc_join_all();
 	finish();
 }
 
 MC_SCENARIO(task, a_wake_by_reference)
 {
-	int one;
-
 	begin(1, 1, false);
-	one = start(waker_by_ref);
+	mc_start(waker_by_ref, 0);
 	runner(NULL);
-	mc_join(one);
+	mc_join_all();
 	finish();
 }
 
 MC_SCENARIO(task, two_wakes_against_a_runner)
 {
-	int one, two;
-
 	begin(2, 2, false);
-	one = start(waker);
-	two = start(waker_by_ref);
+	mc_start(waker, 0);
+	mc_start(waker_by_ref, 0);
 	runner(NULL);
-	mc_join(one);
-	mc_join(two);
+	mc_join_all();
 	finish();
 }
 
 MC_SCENARIO(task, two_runners)
 {
-	int one, two;
-
 	begin(1, 1, false);
-	one = start(waker);
-	two = start(runner);
+	mc_start(waker, 0);
+	mc_start(runner, 0);
 	runner(NULL);
-	mc_join(one);
-	mc_join(two);
+	mc_join_all();
 	finish();
 }
 
 MC_SCENARIO_WITH(task, the_driver_wakes, .stale = 1)
 {
-	int one, two;
-
 	begin(2, 2, false);
-	one = start(batch);
-	two = start(waker);
+	mc_start(batch, 0);
+	mc_start(waker, 0);
 	runner(NULL);
-	mc_join(one);
-	mc_join(two);
+	mc_join_all();
 	finish();
 }
 
 /* The task ends of its own accord; a waker has the last reference. */
 MC_SCENARIO(task, wakes_against_completion)
 {
-	int one, two;
-
 	begin(0, 2, false);
-	one = start(waker);
-	two = start(waker_by_ref);
+	mc_start(waker, 0);
+	mc_start(waker_by_ref, 0);
 	runner(NULL);
-	mc_join(one);
-	mc_join(two);
+	mc_join_all();
 	mc_assert(polls == 1);
 	finish();
 }
 
 MC_SCENARIO(task, cancel_a_waiting_task)
 {
-	int one;
-
 	begin(1, 0, true);
-	one = start(canceller);
+	mc_start(canceller, 0);
 	runner(NULL);
-	mc_join(one);
+	mc_join_all();
 	mc_assert(finish() == -ECANCELED);
 }
 
 MC_SCENARIO(task, cancel_against_wake)
 {
-	int one, two;
 	int64_t result;
 
 	begin(1, 1, true);
-	one = start(canceller);
-	two = start(waker);
+	mc_start(canceller, 0);
+	mc_start(waker, 0);
 	runner(NULL);
-	mc_join(one);
-	mc_join(two);
+	mc_join_all();
 	result = finish();
 	mc_assert(result == 7 || result == -ECANCELED);
 }
 
 MC_SCENARIO(task, cancel_against_completion)
 {
-	int one;
 	int64_t result;
 
 	begin(0, 0, true);
-	one = start(canceller);
+	mc_start(canceller, 0);
 	runner(NULL);
-	mc_join(one);
+	mc_join_all();
 	result = finish();
 	mc_assert(result == 7 || result == -ECANCELED);
 }
 
 MC_SCENARIO(task, the_close_of_the_scheduler_against_a_poll)
 {
-	int one, two;
 	int64_t result;
 
 	begin(1, 1, true);
-	one = start(closer_of_all);
-	two = start(waker);
+	mc_start(closer_of_all, 0);
+	mc_start(waker, 0);
 	runner(NULL);
-	mc_join(one);
-	mc_join(two);
+	mc_join_all();
 	result = finish();
 	mc_assert(result == 7 || result == -ECANCELED);
 }
@@ -308,12 +280,10 @@ static void joiner(void *unused)
 
 MC_SCENARIO(task, join_against_completion)
 {
-	int one;
-
 	begin(0, 0, true);
-	one = start(joiner);
+	mc_start(joiner, 0);
 	run_rest();
-	mc_join(one);
+	mc_join_all();
 	finish();
 }
 
@@ -322,8 +292,8 @@ MC_SCENARIO_WITH(task, join_against_completion_after_a_wake, .stale = 1)
 	int one, two;
 
 	begin(1, 1, true);
-	one = start(joiner);
-	two = start(waker);
+	one = mc_start(joiner, 0);
+	two = mc_start(waker, 0);
 	runner(NULL);
 	mc_join(two);
 	run_rest();
@@ -340,14 +310,11 @@ static void closer(void *unused)
 
 MC_SCENARIO(task, close_against_completion)
 {
-	int one, two;
-
 	begin(0, 1, true);
-	one = start(closer);
-	two = start(waker);
+	mc_start(closer, 0);
+	mc_start(waker, 0);
 	runner(NULL);
-	mc_join(one);
-	mc_join(two);
+	mc_join_all();
 	finish();
 }
 
@@ -368,13 +335,10 @@ static void impatient(void *unused)
 
 MC_SCENARIO(task, a_join_that_is_given_up)
 {
-	int one, two;
-
 	begin(0, 0, true);
-	one = start(impatient);
-	two = start(runner);
-	mc_join(one);
-	mc_join(two);
+	mc_start(impatient, 0);
+	mc_start(runner, 0);
+	mc_join_all();
 	finish();
 }
 
@@ -382,11 +346,10 @@ MC_SCENARIO(task, a_join_that_is_given_up)
 static void against_free(void (*run_thread)(void *), unsigned wakers, bool joinable)
 {
 	skua_task *next;
-	int one;
 
 	begin(1, wakers, joinable);
 	next = sk_inbox_take(&sched->workers[0]->inbox);
-	one = start(run_thread);
+	mc_start(run_thread, 0);
 	/* Polled once, in no list: it is the free's own to abandon if it has not been woken. */
 	sk_fetch_xor(&next->state, SK_TASK_SCHEDULED | SK_TASK_RUNNING, SK_ACQ_REL);
 	next->owned = true;
@@ -394,7 +357,7 @@ static void against_free(void (*run_thread)(void *), unsigned wakers, bool joina
 	if ((sk_fetch_xor(&next->state, SK_TASK_RUNNING, SK_ACQ_REL) & SK_TASK_SCHEDULED) != 0)
 		sk_sched_inject(sched, next);
 	mc_assert(sk_sched_free(sched) == 1);
-	mc_join(one);
+	mc_join_all();
 }
 
 MC_SCENARIO(task, a_wake_against_the_free_of_the_scheduler)

@@ -24,11 +24,6 @@ static void begin(unsigned count)
 		mc_assert(skua_waker_clone(&cx.waker, &clones[i]) == 0);
 }
 
-static int start(void (*run)(void *), uintptr_t argument)
-{
-	return mc_thread(run, (void *)argument);
-}
-
 static void wakes(void *argument)
 {
 	uintptr_t i = (uintptr_t)argument;
@@ -63,66 +58,54 @@ static void wait_for(uint32_t count)
 /* Before, while and after it parks; and the waker goes at once, by whoever is the last. */
 MC_SCENARIO(thread_waker, wake_against_park_and_free)
 {
-	int one;
-
 	begin(1);
-	one = start(wakes, 0);
+	mc_start(wakes, 0);
 	sk_thread_waker_park(own);
 	mc_assert(written[0] == 1);
 	sk_thread_waker_free(own);
-	mc_join(one);
+	mc_join_all();
 }
 
 MC_SCENARIO(thread_waker, wake_by_reference_against_park_and_free)
 {
-	int one;
-
 	begin(1);
-	one = start(wakes_and_drops, 0);
+	mc_start(wakes_and_drops, 0);
 	sk_thread_waker_park(own);
 	mc_assert(written[0] == 1);
 	sk_thread_waker_free(own);
-	mc_join(one);
+	mc_join_all();
 }
 
 MC_SCENARIO(thread_waker, two_threads_wake)
 {
-	int one, two;
-
 	begin(2);
-	one = start(wakes, 0);
-	two = start(wakes_and_drops, 1);
+	mc_start(wakes, 0);
+	mc_start(wakes_and_drops, 1);
 	wait_for(2);
 	sk_thread_waker_free(own);
-	mc_join(one);
-	mc_join(two);
+	mc_join_all();
 }
 
 /* A wake after the thread has seen the event without it must not fall on freed memory. */
 MC_SCENARIO(thread_waker, wake_against_one_who_does_not_park)
 {
-	int one;
-
 	begin(1);
-	one = start(wakes, 0);
+	mc_start(wakes, 0);
 	if (sk_load(&events, SK_RELAXED) == 0)
 		sk_thread_waker_park(own);
 	sk_thread_waker_free(own);
-	mc_join(one);
+	mc_join_all();
 }
 
 MC_SCENARIO(thread_waker, drop_of_a_clone_against_free)
 {
-	int one, two;
-
 	begin(2);
-	one = start(drops, 0);
-	two = start(wakes, 1);
+	mc_start(drops, 0);
+	mc_start(wakes, 1);
 	sk_thread_waker_park(own);
 	mc_assert(written[1] == 1);
 	sk_thread_waker_free(own);
-	mc_join(one);
-	mc_join(two);
+	mc_join_all();
 }
 
 /* A clone of the clone, by a thread that knows nothing else. */
@@ -139,14 +122,12 @@ static void clones_and_wakes(void *unused)
 
 MC_SCENARIO(thread_waker, a_clone_of_a_clone)
 {
-	int one;
-
 	begin(1);
-	one = start(clones_and_wakes, 0);
+	mc_start(clones_and_wakes, 0);
 	sk_thread_waker_park(own);
 	mc_assert(written[0] == 1);
 	sk_thread_waker_free(own);
-	mc_join(one);
+	mc_join_all();
 }
 
 /* Two events by one thread: the second wake falls into the time between two parks. */
@@ -160,13 +141,11 @@ static void wakes_twice(void *unused)
 
 MC_SCENARIO(thread_waker, two_wakes_in_a_row)
 {
-	int one;
-
 	begin(1);
-	one = start(wakes_twice, 0);
+	mc_start(wakes_twice, 0);
 	wait_for(2);
 	sk_thread_waker_free(own);
-	mc_join(one);
+	mc_join_all();
 }
 
 static void fires(void *unused)
@@ -180,8 +159,8 @@ static void fires(void *unused)
 MC_SCENARIO(thread_waker, wait_in_a_slot)
 {
 	skua_poll waits;
-	int one = start(fires, 0);
 
+	mc_start(fires, 0);
 	mc_allow_failures(1);
 	own = sk_thread_waker_new();
 	if (own != NULL) {
@@ -193,5 +172,5 @@ MC_SCENARIO(thread_waker, wait_in_a_slot)
 			mc_assert(written[0] == 1);
 		sk_thread_waker_free(own);
 	}
-	mc_join(one);
+	mc_join_all();
 }

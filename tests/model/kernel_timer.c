@@ -105,22 +105,15 @@ static void fires(void *unused)
 	sk_timers_fire(&shards[0], NOW);
 }
 
-static int start(void (*run)(void *))
-{
-	return mc_thread(run, NULL);
-}
-
 /* ---- Scenarios of the shard alone ---- */
 
 MC_SCENARIO(timer, disarm_against_fire)
 {
-	int one;
-
 	begin();
 	arm(&shards[0], 0, NOW);
-	one = start(fires);
+	mc_start(fires, 0);
 	disarm_and_free(0);
-	mc_join(one);
+	mc_join_all();
 	mc_assert(wakes_so_far() <= 1);
 	end();
 }
@@ -128,14 +121,12 @@ MC_SCENARIO(timer, disarm_against_fire)
 /* The owner polls, and goes on as soon as it finds the timer ready. */
 MC_SCENARIO(timer, poll_against_fire)
 {
-	int one;
-
 	begin();
 	arm(&shards[0], 0, NOW);
-	one = start(fires);
+	mc_start(fires, 0);
 	if (sk_slot_is_ready(&timers[0]->slot))
 		disarm_and_free(0);
-	mc_join(one);
+	mc_join_all();
 	mc_assert(wakes_so_far() == 1);
 	mc_assert(timers[0] == NULL || sk_slot_is_ready(&timers[0]->slot));
 	end();
@@ -144,13 +135,11 @@ MC_SCENARIO(timer, poll_against_fire)
 /* Armed while somebody fires what is due: that one takes it, or the next. */
 MC_SCENARIO(timer, arm_against_fire)
 {
-	int one;
-
 	begin();
 	arm(&shards[0], 1, NOW);
-	one = start(fires);
+	mc_start(fires, 0);
 	arm(&shards[0], 0, NOW);
-	mc_join(one);
+	mc_join_all();
 	fires(NULL);
 	mc_assert(wakes_so_far() == 2);
 	end();
@@ -159,16 +148,13 @@ MC_SCENARIO(timer, arm_against_fire)
 /* Two who fire do not fire one timer twice. */
 MC_SCENARIO(timer, two_threads_fire_two_timers)
 {
-	int one, two;
-
 	begin();
 	arm(&shards[0], 0, NOW);
 	arm(&shards[0], 1, NOW);
-	one = start(fires);
-	two = start(fires);
+	mc_start(fires, 0);
+	mc_start(fires, 0);
 	disarm_and_free(1);
-	mc_join(one);
-	mc_join(two);
+	mc_join_all();
 	mc_assert(wakes_so_far() == 1 || wakes_so_far() == 2);
 	mc_assert(sk_slot_is_ready(&timers[0]->slot));
 	end();
@@ -178,14 +164,13 @@ MC_SCENARIO(timer, two_threads_fire_two_timers)
 MC_SCENARIO(timer, rearm_against_fire)
 {
 	uint32_t before;
-	int one;
 
 	begin();
 	arm(&shards[0], 0, NOW);
-	one = start(fires);
+	mc_start(fires, 0);
 	sk_timer_disarm(timers[0]);
 	arm(&shards[0], 0, LATER);
-	mc_join(one);
+	mc_join_all();
 	mc_assert(!sk_slot_is_ready(&timers[0]->slot));
 	mc_assert(sk_timers_next(&shards[0]) == LATER);
 	before = wakes_so_far();
@@ -197,16 +182,13 @@ MC_SCENARIO(timer, rearm_against_fire)
 /* The same with the same deadline, at once due again: it fires once more at most. */
 MC_SCENARIO(timer, rearm_of_a_due_timer_against_two_fires)
 {
-	int one, two;
-
 	begin();
 	arm(&shards[0], 0, NOW);
-	one = start(fires);
-	two = start(fires);
+	mc_start(fires, 0);
+	mc_start(fires, 0);
 	sk_timer_disarm(timers[0]);
 	arm(&shards[0], 0, NOW);
-	mc_join(one);
-	mc_join(two);
+	mc_join_all();
 	mc_assert(wakes_so_far() <= 2);
 	mc_assert(sk_slot_is_ready(&timers[0]->slot) == (shards[0].count == 0));
 	end();
@@ -222,16 +204,13 @@ static void moves(void *unused)
 
 MC_SCENARIO(timer, rearm_in_another_shard_against_fire)
 {
-	int one, two;
-
 	begin();
 	arm(&shards[0], 0, NOW);
 	arm(&shards[0], 1, LATER);
-	one = start(fires);
-	two = start(moves);
+	mc_start(fires, 0);
+	mc_start(moves, 0);
 	disarm_and_free(1);
-	mc_join(one);
-	mc_join(two);
+	mc_join_all();
 	mc_assert(!sk_slot_is_ready(&timers[0]->slot));
 	mc_assert(shards[0].count == 0 && shards[1].count == 1);
 	mc_assert(sk_timers_next(&shards[0]) == SK_FOREVER);
@@ -242,15 +221,13 @@ MC_SCENARIO(timer, rearm_in_another_shard_against_fire)
 /* One is taken out of the middle of the heap; the others come in their order. */
 MC_SCENARIO(timer, disarm_in_the_middle_against_fire)
 {
-	int one;
-
 	begin();
 	arm(&shards[0], 0, LATER);
 	arm(&shards[0], 1, NOW);
 	arm(&shards[0], 2, NOW + 1);
-	one = start(fires);
+	mc_start(fires, 0);
 	disarm_and_free(2);
-	mc_join(one);
+	mc_join_all();
 	mc_assert(wakes_so_far() == 1 && sk_slot_is_ready(&timers[1]->slot));
 	mc_assert(sk_timers_next(&shards[0]) == LATER);
 	end();
@@ -264,14 +241,12 @@ static void disarms_the_other(void)
 
 MC_SCENARIO(timer, wake_that_disarms)
 {
-	int one;
-
 	begin();
 	arm(&shards[0], 0, NOW);
 	arm(&shards[0], 1, LATER);
 	on_wake = disarms_the_other;
-	one = start(fires);
-	mc_join(one);
+	mc_start(fires, 0);
+	mc_join_all();
 	mc_assert(wakes_so_far() == 1 && shards[0].count == 0);
 	end();
 }
@@ -282,18 +257,18 @@ MC_SCENARIO(timer, arm_without_memory)
 	skua_waker waker = {&count_ops, NULL};
 	bool earliest;
 	skua_cx cx;
-	int one, rc;
+	int rc;
 
 	begin();
 	skua_cx_init(&cx, NULL, &waker);
-	one = start(fires);
+	mc_start(fires, 0);
 	mc_allow_failures(1);
 	rc = sk_timer_arm(&shards[0], timers[0], NOW, &cx, &earliest);
 	mc_assert(rc == (mc_failures() > 0 ? -ENOMEM : 0));
 	mc_assert(sk_timer_is_armed(timers[0]) == (rc == 0));
 	if (rc < 0)
 		mc_assert(shards[0].count == 0 && sk_load(&references, SK_RELAXED) == 0);
-	mc_join(one);
+	mc_join_all();
 	end();
 }
 
@@ -328,14 +303,13 @@ MC_SCENARIO(timer, task_ends_against_fire)
 {
 	bool earliest;
 	skua_cx cx;
-	int one;
 
 	begin_task(&cx);
 	mc_assert(sk_timer_arm(shard, timers[0], NOW, &cx, &earliest) == 0 && earliest);
-	one = start(fires_for_the_worker);
+	mc_start(fires_for_the_worker, 0);
 	sk_task_complete(task, 7);
 	sk_task_release(task);
-	mc_join(one);
+	mc_join_all();
 	mc_assert(shard->count == 0);
 	mc_assert(sk_inbox_empty(&sched->workers[0]->inbox));
 	mc_assert(sk_sched_free(sched) == 0);
@@ -346,17 +320,16 @@ MC_SCENARIO(timer, task_ends_after_a_disarm)
 {
 	bool earliest;
 	skua_cx cx;
-	int one;
 
 	begin_task(&cx);
 	timers[1] = sk_calloc(1, sizeof *timers[1]);
 	mc_assert(sk_timer_arm(shard, timers[0], NOW, &cx, &earliest) == 0);
 	mc_assert(sk_timer_arm(shard, timers[1], NOW, &cx, &earliest) == 0);
-	one = start(fires_for_the_worker);
+	mc_start(fires_for_the_worker, 0);
 	disarm_and_free(1);
 	sk_task_complete(task, 7);
 	sk_task_release(task);
-	mc_join(one);
+	mc_join_all();
 	mc_assert(sk_sched_free(sched) == 0);
 }
 
@@ -366,13 +339,12 @@ MC_SCENARIO(timer, end_of_a_poll_against_fire)
 	uint64_t old;
 	bool earliest;
 	skua_cx cx;
-	int one;
 
 	begin_task(&cx);
-	one = start(fires_for_the_worker);
+	mc_start(fires_for_the_worker, 0);
 	mc_assert(sk_timer_arm(shard, timers[0], NOW, &cx, &earliest) == 0);
 	old = sk_fetch_xor(&task->state, SK_TASK_RUNNING, SK_ACQ_REL);
-	mc_join(one);
+	mc_join_all();
 	fires_for_the_worker(NULL);
 	mc_assert((sk_load(&task->state, SK_RELAXED) & SK_TASK_SCHEDULED) != 0);
 	mc_assert(((old & SK_TASK_SCHEDULED) != 0) == sk_inbox_empty(&sched->workers[0]->inbox));

@@ -293,7 +293,7 @@ static void thread_body(void)
 	mc_finish();
 }
 
-int mc_thread(void (*run)(void *argument), void *argument)
+static int start(void (*run)(void *), void *argument, const void *where)
 {
 	int number = mc->thread_count;
 	struct thread *thread;
@@ -311,7 +311,20 @@ int mc_thread(void (*run)(void *argument), void *argument)
 	mc_passed_on();
 	mc_made_change();
 	fiber_init(&thread->fiber, mc_stacks + (size_t)number * STACK, STACK, thread_body);
-	mc_note("starts thread", 0, (uint64_t)number, __builtin_return_address(0));
+	mc_note("starts thread", 0, (uint64_t)number, where);
+	return number;
+}
+
+int mc_thread(void (*run)(void *argument), void *argument)
+{
+	return start(run, argument, __builtin_return_address(0));
+}
+
+int mc_start(void (*run)(void *argument), uintptr_t argument)
+{
+	int number = start(run, (void *)argument, __builtin_return_address(0));
+
+	mc->threads[number].in_all = true;
 	return number;
 }
 
@@ -322,6 +335,13 @@ void mc_join(int number)
 	while (thread->status != FINISHED)
 		mc_block(thread, "joins a thread", false);
 	mc_learn(&self()->knows, &thread->knows);
+}
+
+void mc_join_all(void)
+{
+	for (int i = 1; i < mc->thread_count; i++)
+		if (mc->threads[i].in_all)
+			mc_join(i);
 }
 
 void **mc_thread_local(void)

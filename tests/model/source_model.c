@@ -15,11 +15,6 @@ skua_poll sm_answers[2];
 static SK_ATOMIC(uint32_t) stopping;
 static int driver; /* its thread, or -1 */
 
-int sm_start(void (*run)(void *), uintptr_t argument)
-{
-	return mc_thread(run, (void *)argument);
-}
-
 void sm_begin(uint32_t backend)
 {
 	mc_assert(sk_io_new(backend, 1, &sm_io) == 0);
@@ -65,7 +60,7 @@ static void driver_main(void *unused)
 
 void sm_start_driver(void)
 {
-	driver = sm_start(driver_main, 0);
+	driver = mc_thread(driver_main, NULL);
 }
 
 void sm_end(void)

@@ -18,8 +18,6 @@ extern struct sk_io *sm_io;
 extern struct sk_source *sm_sources[2];
 extern skua_poll sm_answers[2];
 
-int sm_start(void (*run)(void *), uintptr_t argument);
-
 void sm_begin(uint32_t backend);
 /* Everything has been given back: memory, descriptors, and every place of the table. */
 void sm_end(void);

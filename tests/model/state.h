@@ -90,7 +90,8 @@ struct thread {
 	unsigned yields;  /* since anything has changed */
 	unsigned starved; /* yields of others since it last went on, while it could */
 	bool timed, timed_out;
-	bool rests; /* its time runs out last */
+	bool rests;  /* its time runs out last */
+	bool in_all; /* joined by mc_join_all */
 	const void *blocked_on;
 	const char *what;
 	void (*run)(void *argument);
