@@ -28,6 +28,7 @@ struct sk_watch {
 	skua_blocker *blocker;
 	struct sk_watch *next; /* in the list of submitted watches */
 	SK_ATOMIC(uint32_t) requests;
+	SK_ATOMIC(int) failure; /* of the loop's thread, for the next rearm; 0 or -errno */
 	uint64_t id;
 	int fd;
 	uint32_t armed; /* directions that the loop waits for */
@@ -128,7 +129,10 @@ static bool serve(struct sk_watch *watch, uint32_t requests)
 		rc = start(watch);
 	if (rc == 0)
 		return true;
-	/* It cannot be waited for: whoever waits must try, and sees the error. */
+	/* It cannot be waited for: whoever waits must try, sees the error of the descriptor if it has
+	 * one, and otherwise gets this one from its next rearm. Relaxed: the event that it is woken by
+	 * comes after it. */
+	sk_store(&watch->failure, rc, SK_RELAXED);
 	if (!sk_blocker_emit(watch->blocker, watch->id,
 			     SKUA_READABLE | SKUA_WRITABLE | SKUA_HANGUP))
 		return false;
@@ -194,9 +198,15 @@ static int uv_register(skua_blocker *blocker, skua_registration *registration)
 
 static int uv_rearm(skua_blocker *blocker, skua_registration *registration, uint32_t flags)
 {
+	struct sk_watch *watch = registration->watch;
+	int failure = sk_exchange(&watch->failure, 0, SK_RELAXED);
+
 	(void)blocker;
+	/* Told once: the limit that was met may be gone when somebody waits again. */
+	if (failure < 0)
+		return failure;
 	registration->interest.flags |= flags;
-	submit(registration->watch, flags);
+	submit(watch, flags);
 	return 0;
 }
 

@@ -1,7 +1,7 @@
 /*
  * tests/harness.h - how tests are written. One source runs on two backends, chosen by the build
- * option test_backend: Criterion, and `plain`, the forking TAP runner in harness.c, which works
- * where Criterion cannot (ThreadSanitizer above all).
+ * option test_backend: Criterion, and `plain`, the forking TAP runner in harness_plain.c, which
+ * works where Criterion cannot (ThreadSanitizer above all).
  *
  *     T_TEST(deque, pop_of_an_empty_deque_is_null)
  *     {

@@ -70,8 +70,9 @@ SKUA_API SKUA_MUST_USE int skua_blocker_register(skua_blocker *blocker, int fd,
 
 /*
  * Waits for these directions again after a call said EAGAIN; directions that were not in the
- * interest are added to it. Returns 0, or as skua_blocker_register. Any thread, one at a time for
- * each registration; never blocks.
+ * interest are added to it. Returns 0, or as skua_blocker_register: on the uv backend what the loop
+ * met when it began to wait is told here, after an event with SKUA_HANGUP. Any thread, one at a time
+ * for each registration; never blocks.
  */
 SKUA_API SKUA_MUST_USE int skua_blocker_rearm(skua_blocker *blocker,
 					      skua_registration *registration, uint32_t flags);

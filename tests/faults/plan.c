@@ -19,8 +19,9 @@
 /*
  * Not here, because no kernel does it: EAGAIN for a socket that is ready (the descriptor is
  * edge-triggered, so no second edge would come), an endless row of EINTR or of futex waits whose
- * value has changed, a clock or a yield that fails. And not here because libuv has no answer but abort(): epoll_ctl inside its loop (its check
- * of a new uv_poll_t is here), reads and writes of its eventfd that fail otherwise than by EINTR.
+ * value has changed, a clock or a yield that fails. And not here because libuv has no answer but
+ * abort(): epoll_ctl inside its loop (its check of a new uv_poll_t is here), reads and writes of its
+ * eventfd that fail otherwise than by EINTR.
  */
 const struct fault_rule fault_rules[] = {
 	SKUA(memory, ENOMEM, 0),

@@ -180,6 +180,46 @@ static int run_source_both(struct env *env)
 	return rc;
 }
 
+/* ---- A peer that says nothing ---- */
+
+struct patient {
+	struct reader reader;
+	skua_timer timer;
+};
+
+/* Who is woken for nothing tries again: if waiting is what fails, that must come to an end. */
+static skua_poll patient(skua_cx *cx, struct patient *self)
+{
+	struct reader *reader = &self->reader;
+
+	SKUA_BEGIN(reader);
+	while (!try_to_read(reader)) {
+		SKUA_AWAIT(reader->rc = skua_timeout(cx, &self->timer, 2 * SKUA_MSEC,
+						     skua_source_readable(cx, reader->source)));
+		if (reader->rc < 0)
+			break;
+	}
+	skua_source_close(reader->source);
+	SKUA_END(reader->rc == -ETIMEDOUT ? 0 : reader->rc);
+}
+SKUA_CORO(patient, struct patient);
+
+static int run_source_silent(struct env *env)
+{
+	struct patient future = {.reader = {.co = SKUA_CORO_INIT(patient)}};
+	int ends[2], rc;
+
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, ends) != 0)
+		return -errno;
+	rc = skua_source_new(env->rt, ends[0], &future.reader.source);
+	if (rc < 0)
+		close(ends[0]);
+	else
+		rc = env_block_on(env, &future.reader.co);
+	close(ends[1]);
+	return rc;
+}
+
 /* ---- The blocker without a runtime ---- */
 
 static int block_for_one(struct env *env, skua_blocker *blocker, uint64_t id)
@@ -244,6 +284,7 @@ const struct scenario scenarios_of_io[] = {
 	{"socket_pairs", 0, run_socket_pairs, NULL},
 	{"sources_many", 0, run_sources_many, NULL},
 	{"source_both", 0, run_source_both, NULL},
+	{"source_silent", 0, run_source_silent, NULL},
 	{"blocker", SCENARIO_STANDALONE | SCENARIO_ONE, run_blocker, NULL},
 };
 

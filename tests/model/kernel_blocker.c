@@ -346,9 +346,9 @@ static void replacer(void *unused)
 	enter(1, SKUA_READABLE);
 }
 
-MC_SCENARIO(blocker, uv_close_and_reuse_against_block)
+static void close_and_reuse_against_block(uint32_t backend)
 {
-	mc_assert(skua_blocker_new(SKUA_IO_BACKEND_UV, &blocker) == 0);
+	mc_assert(skua_blocker_new(backend, &blocker) == 0);
 	fds[0] = fd_socket(EPOLLIN);
 	registrar(0);
 	mc_start(replacer, 0);
@@ -356,6 +356,11 @@ MC_SCENARIO(blocker, uv_close_and_reuse_against_block)
 	mc_join_all();
 	leave(1);
 	end();
+}
+
+MC_SCENARIO(blocker, uv_close_and_reuse_against_block)
+{
+	close_and_reuse_against_block(SKUA_IO_BACKEND_UV);
 }
 
 /* The watch ends while it is in the list already. */
@@ -475,14 +480,7 @@ MC_SCENARIO(blocker, epoll_rearm_against_event)
 
 MC_SCENARIO(blocker, epoll_close_and_reuse_against_block)
 {
-	mc_assert(skua_blocker_new(SKUA_IO_BACKEND_EPOLL, &blocker) == 0);
-	fds[0] = fd_socket(EPOLLIN);
-	registrar(0);
-	mc_start(replacer, 0);
-	block_until(1, SKUA_READABLE);
-	mc_join_all();
-	leave(1);
-	end();
+	close_and_reuse_against_block(SKUA_IO_BACKEND_EPOLL);
 }
 
 /* What does not fit comes with the next block, and with a look that does not block. */

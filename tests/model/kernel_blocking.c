@@ -9,8 +9,8 @@
 #include "sched/parker.h"
 #include "sched/sched.h"
 #include "sched/task.h"
-#include "sched/thread_waker.h"
 #include "tests/model/explorer.h"
+#include "tests/model/join_task.h"
 #include "tests/model/sync_model.h"
 
 #define TIMEOUTS .stale = 1, .allow_timeouts = true
@@ -41,17 +41,9 @@ static void end(void)
 	mc_assert(sk_sched_free(sched) == 0);
 }
 
-/* As skua_task_wait. */
 static int64_t join(unsigned i)
 {
-	struct sk_thread_waker *waker = sk_thread_waker_new();
-	skua_cx cx;
-
-	sk_thread_waker_cx(waker, &cx);
-	while (!sk_task_is_complete(handles[i]) && sk_slot_wait(&handles[i]->join, &cx) != 0)
-		sk_thread_waker_park(waker);
-	sk_thread_waker_free(waker);
-	return sk_task_take_result(&handles[i]);
+	return join_task(&handles[i]);
 }
 
 /* ---- Jobs ---- */

@@ -11,6 +11,7 @@
 #include "sched/thread_waker.h"
 #include "sched/worker.h"
 #include "tests/model/explorer.h"
+#include "tests/model/join_task.h"
 #include "tests/model/sync_model.h"
 
 #define LESS .stale = 1, .spurious = -1
@@ -203,14 +204,7 @@ static void spawn(unsigned i)
 
 static int64_t join(unsigned i)
 {
-	struct sk_thread_waker *waker = sk_thread_waker_new();
-	skua_cx cx;
-
-	sk_thread_waker_cx(waker, &cx);
-	while (!sk_task_is_complete(handles[i]) && sk_slot_wait(&handles[i]->join, &cx) != 0)
-		sk_thread_waker_park(waker);
-	sk_thread_waker_free(waker);
-	return sk_task_take_result(&handles[i]);
+	return join_task(&handles[i]);
 }
 
 /* A task in the LIFO slot of a stuck worker is found after one look, whether the other one sleeps by

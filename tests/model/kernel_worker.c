@@ -9,9 +9,9 @@
 
 #include "sched/sched.h"
 #include "sched/task.h"
-#include "sched/thread_waker.h"
 #include "sched/worker.h"
 #include "tests/model/explorer.h"
+#include "tests/model/join_task.h"
 
 #define LESS .stale = 1, .spurious = -1
 #define TWO_WORKERS .preemptions = 1, .stale = 1, .spurious = -1
@@ -49,17 +49,9 @@ static void spawn(const skua_future_ops *ops, uint32_t number, skua_task **handl
 	mc_assert(sk_sched_spawn(sched, &future, handle) == 0);
 }
 
-/* As skua_task_wait. */
 static int64_t join(unsigned i)
 {
-	struct sk_thread_waker *waker = sk_thread_waker_new();
-	skua_cx cx;
-
-	sk_thread_waker_cx(waker, &cx);
-	while (!sk_task_is_complete(handles[i]) && sk_slot_wait(&handles[i]->join, &cx) != 0)
-		sk_thread_waker_park(waker);
-	sk_thread_waker_free(waker);
-	return sk_task_take_result(&handles[i]);
+	return join_task(&handles[i]);
 }
 
 static void fire(unsigned i)

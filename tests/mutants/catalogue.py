@@ -37,6 +37,18 @@ class Killer:
     filter: str
 
     @staticmethod
+    def expand(text: str) -> list[Killer]:
+        """The killers that a text stands for: several if its program is a glob."""
+        kind, _, rest = text.partition(":")
+        program, colon, tests = rest.partition(":")
+        if kind == "model" or "*" not in program:
+            return [Killer.parse(text)]
+        names = sorted(path.stem for path in (ROOT / "tests").glob(program + ".c"))
+        if not names:
+            raise Problem(f"{text}: no tests/{program}.c")
+        return [Killer.parse(f"{kind}:{name}{colon}{tests}") for name in names]
+
+    @staticmethod
     def parse(text: str) -> Killer:
         kind, _, rest = text.partition(":")
         if kind not in KINDS or not rest:
@@ -155,7 +167,7 @@ def parse_entry(entry: dict) -> Mutant:
         entry["old"],
         entry["new"],
         entry.get("index", 0),
-        tuple(Killer.parse(text) for text in entry["killers"]),
+        tuple(killer for text in entry["killers"] for killer in Killer.expand(text)),
         entry.get("survives", ""),
         tuple(entry["source"]) if "source" in entry else None,
         entry.get("canary", ""),

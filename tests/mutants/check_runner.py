@@ -40,6 +40,7 @@ ENTRIES = [
     ("of_no_class", {"class": "typo"}, "class typo"),
     ("with_a_typo", {"kilers": []}, "unknown field kilers"),
     ("without_killers", {"killers": []}, "no killers"),
+    ("with_a_glob_of_nothing", {"killers": ["test:test_nothing*"]}, "no tests/test_nothing*.c"),
     ("with_no_killer", {"killers": ["modle:deque"]}, "not a killer"),
     ("that_survives_by_its_word_alone", {"survives": "why"}, "go together"),
     ("that_survives_as_nobody_says", {**REASON, "source": ["sched/deque.h", "It may."]}, "does not say"),
