@@ -111,6 +111,6 @@ skua_poll skua_yield(skua_cx *cx)
 	if (!task->yielded)
 		return 0;
 	/* While it runs, a wake means: to the end of the queue when this poll is over. */
-	sk_task_wake(task);
+	sk_task_wake_running(task, cx->worker);
 	return SKUA_PENDING;
 }

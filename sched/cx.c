@@ -98,7 +98,7 @@ int skua_cx_interrupt(skua_cx *cx)
 		cx->deadline = NULL;
 		return -ECANCELED;
 	}
-	if (task == NULL || task->delivered == SK_CANCEL_CLOSING || !skua_cx_cancelled(cx))
+	if (!skua_cx_cancelled(cx) || task->delivered == SK_CANCEL_CLOSING)
 		return 0;
 	closing = is_closing(task);
 	if (!closing && task->delivered == SK_CANCEL_OWN)
@@ -115,6 +115,6 @@ int skua_cx_budget(skua_cx *cx)
 		cx->budget--;
 		return 1;
 	}
-	sk_task_wake(cx->task);
+	sk_task_wake_running(cx->task, cx->worker);
 	return 0;
 }

@@ -34,8 +34,8 @@ static inline void sk_chain_add(struct sk_chain *chain, skua_task *task)
 }
 
 /* Publishes a chain, which must not be empty. Whoever publishes to a worker that may be asleep
- * goes on with sk_fence and looks for sleepers (idle.h). */
-static inline void sk_inbox_push(struct sk_inbox *inbox, const struct sk_chain *chain)
+ * goes on with sk_fence and looks for sleepers (idle.h). Returns whether the inbox was empty. */
+static inline bool sk_inbox_push(struct sk_inbox *inbox, const struct sk_chain *chain)
 {
 	skua_task *head = sk_load(&inbox->head, SK_RELAXED);
 
@@ -43,6 +43,7 @@ static inline void sk_inbox_push(struct sk_inbox *inbox, const struct sk_chain *
 		chain->oldest->next = head;
 	/* Release: pairs with the acquire in sk_inbox_take. */
 	while (!sk_cas_weak(&inbox->head, &head, chain->newest, SK_RELEASE, SK_RELAXED));
+	return head == NULL;
 }
 
 /* Takes everything, oldest first, linked by `next`; NULL if there is nothing. */

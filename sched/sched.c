@@ -126,11 +126,18 @@ static unsigned choose_worker(struct sk_sched *sched, unsigned preferred)
 static void publish(struct sk_sched *sched, unsigned index, const struct sk_chain *chain)
 {
 	struct sk_worker *worker = sched->workers[index];
+	bool first = sk_inbox_push(&worker->inbox, chain);
 
-	sk_inbox_push(&worker->inbox, chain);
 	/* The step of the publishing side (idle.h). */
 	sk_fence();
-	if (sk_idle_is_asleep(&sched->idle, index) || sk_worker_is_behind(worker, chain->count))
+	if (sk_idle_is_asleep(&sched->idle, index)) {
+		sk_sched_wake_one(sched, index);
+		return;
+	}
+	/* It is awake. Is its backlog worth waking another? It is written all the time: who looks at
+	 * it takes its cache lines. So only the first of those looks whose tasks the next one to empty
+	 * the inbox will find, and only if somebody could be woken. */
+	if (first && sk_idle_could_wake(&sched->idle) && sk_worker_is_behind(worker, chain->count))
 		sk_sched_wake_one(sched, index);
 }
 

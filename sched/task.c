@@ -43,11 +43,14 @@ static void task_free(skua_task *task)
 /* Takes a reference away, and flags with it; the last reference frees the cell. */
 static void subtract(skua_task *task, uint64_t amount)
 {
-	/* Release: what this thread did with the task comes before its end. */
-	uint64_t old = sk_fetch_sub(&task->state, amount, SK_ACQ_REL);
+	/* Acquire: what all others did with the task comes before its end. */
+	uint64_t old = sk_load(&task->state, SK_ACQUIRE);
 
+	/* If it is the last one, nobody is left who could take one more, or give one up. */
+	if (old >= 2 * SK_TASK_REFERENCE)
+		/* Release: so does what this thread did. Acquire: as above. */
+		old = sk_fetch_sub(&task->state, amount, SK_ACQ_REL);
 	sk_assert(old >= SK_TASK_REFERENCE);
-	/* Acquire, of the same operation: so does what all others did. */
 	if (old < 2 * SK_TASK_REFERENCE)
 		task_free(task);
 }
@@ -67,6 +70,17 @@ static bool must_queue(uint64_t state)
 static bool mark(skua_task *task)
 {
 	return must_queue(sk_fetch_or(&task->state, SK_TASK_SCHEDULED, SK_ACQ_REL));
+}
+
+void sk_task_wake_running(skua_task *task, const struct sk_worker *worker)
+{
+	/* Acquire: as at the end of the poll (worker.c). */
+	uint64_t state = sk_load(&task->state, SK_ACQUIRE);
+
+	if (sk_task_is_alone(task, state, worker->index))
+		sk_store(&task->state, state | SK_TASK_SCHEDULED, SK_RELAXED);
+	else
+		mark(task);
 }
 
 bool sk_task_mark_and_release(skua_task *task)
@@ -123,8 +137,14 @@ void sk_task_complete(skua_task *task, int64_t result)
 
 	sk_obligations_take_back(&task->obligations, task);
 	task->result = result;
-	/* Release: pairs with the acquire in sk_task_is_complete. */
-	old = sk_fetch_xor(&task->state, SK_TASK_RUNNING | SK_TASK_COMPLETE, SK_RELEASE);
+	/* Acquire: whoever has let go of the task is done with it. */
+	old = sk_load(&task->state, SK_ACQUIRE);
+	if (old < 2 * SK_TASK_REFERENCE && !task->owned)
+		/* Alone, and so without a handle: nobody asks. */
+		sk_store(&task->state, old ^ (SK_TASK_RUNNING | SK_TASK_COMPLETE), SK_RELAXED);
+	else
+		/* Release: pairs with the acquire in sk_task_is_complete. */
+		old = sk_fetch_xor(&task->state, SK_TASK_RUNNING | SK_TASK_COMPLETE, SK_RELEASE);
 	sk_assert((old & (SK_TASK_RUNNING | SK_TASK_COMPLETE)) == SK_TASK_RUNNING);
 	if ((old & SK_TASK_JOINABLE) != 0)
 		sk_waiter_wake(sk_slot_fire(&task->join));

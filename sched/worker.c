@@ -194,6 +194,42 @@ static void reap(struct sk_worker *worker)
 
 /* ---- Running a task ---- */
 
+/* SCHEDULED becomes RUNNING. */
+static void begin_poll(struct sk_worker *worker, skua_task *task)
+{
+	/* Acquire: pairs with the release of each wake, also of one that found the task queued
+	 * already, and of the end of the poll before. Nobody learns from this that it runs. */
+	uint64_t old = sk_load(&task->state, SK_ACQUIRE);
+
+	if (sk_task_is_alone(task, old, worker->index))
+		sk_store(&task->state, old ^ (SK_TASK_SCHEDULED | SK_TASK_RUNNING), SK_RELAXED);
+	else
+		old = sk_fetch_xor(&task->state, SK_TASK_SCHEDULED | SK_TASK_RUNNING, SK_ACQUIRE);
+	sk_assert((old & (SK_TASK_SCHEDULED | SK_TASK_RUNNING | SK_TASK_COMPLETE)) ==
+		  SK_TASK_SCHEDULED);
+	sk_store(&task->last_worker, (uint16_t)worker->index, SK_RELAXED);
+}
+
+/* The task is pending: RUNNING goes. If it was woken meanwhile, it is queued again. */
+static void end_poll(struct sk_worker *worker, skua_task *task)
+{
+	uint64_t old;
+
+	if (!task->owned)
+		own(worker, task);
+	/* Acquire: what a waker has brought that is gone again goes on to the next poll through the
+	 * queue, as what this poll did. */
+	old = sk_load(&task->state, SK_ACQUIRE);
+	if (sk_task_is_alone(task, old, worker->index))
+		sk_store(&task->state, old ^ SK_TASK_RUNNING, SK_RELAXED);
+	else
+		/* Release: the next poll, on any worker, sees what this one did. What comes with a
+		 * wake in between is acquired by that poll. */
+		old = sk_fetch_xor(&task->state, SK_TASK_RUNNING, SK_RELEASE);
+	if ((old & SK_TASK_SCHEDULED) != 0)
+		sk_worker_queue_last(worker, task);
+}
+
 static void run(struct sk_worker *worker, skua_task *task)
 {
 	struct sk_sched *sched = worker->sched;
@@ -206,27 +242,14 @@ static void run(struct sk_worker *worker, skua_task *task)
 		.budget = (int32_t)sched->options.budget,
 	};
 	skua_poll result;
-	uint64_t old;
 
-	/* Acquire: pairs with the release of each wake, also of one that found the task queued
-	 * already, and of the end of the poll before. Nobody learns from this that it runs. */
-	old = sk_fetch_xor(&task->state, SK_TASK_SCHEDULED | SK_TASK_RUNNING, SK_ACQUIRE);
-	sk_assert((old & (SK_TASK_SCHEDULED | SK_TASK_RUNNING | SK_TASK_COMPLETE)) ==
-		  SK_TASK_SCHEDULED);
-	sk_store(&task->last_worker, (uint16_t)worker->index, SK_RELAXED);
-
+	begin_poll(worker, task);
 	worker->running = task;
 	result = future->ops->poll(&cx, future);
 	worker->running = NULL;
 
 	if (result == SKUA_PENDING) {
-		if (!task->owned)
-			own(worker, task);
-		/* Release: the next poll, on any worker, sees what this one did. What came with a
-		 * wake in between is acquired by that poll. */
-		old = sk_fetch_xor(&task->state, SK_TASK_RUNNING, SK_RELEASE);
-		if ((old & SK_TASK_SCHEDULED) != 0)
-			sk_worker_queue_last(worker, task);
+		end_poll(worker, task);
 		return;
 	}
 	sk_task_complete(task, result);
@@ -272,12 +295,21 @@ static void follow_phase(struct sk_worker *worker)
 
 /* ---- Looking for work ---- */
 
+/* Whether it is time to look into the inbox. What is in it comes after all that is in the queue, so
+ * it can wait for that; but tasks that yield keep the queue filled for ever. Each look takes the cache
+ * line from those who publish. */
+static bool inbox_is_due(struct sk_worker *worker)
+{
+	return sk_deque_length(&worker->deque) == 0 ||
+	       sk_load(&worker->tick, SK_RELAXED) % SK_INBOX_INTERVAL == 0;
+}
+
 /* The next task of one's own, or NULL. */
 static skua_task *take_own(struct sk_worker *worker)
 {
 	skua_task *task;
 
-	if (!sk_inbox_empty(&worker->inbox))
+	if (inbox_is_due(worker) && !sk_inbox_empty(&worker->inbox))
 		empty_inbox(worker, &worker->inbox);
 	if (sk_load(&worker->lifo, SK_RELAXED) != NULL) {
 		/* Acquire is not needed: this worker put it there. */

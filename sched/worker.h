@@ -30,6 +30,8 @@
 
 enum {
 	SK_LIFO_LIMIT = 3,
+	SK_INBOX_INTERVAL =
+		8, /* polls between two looks into the inbox of a worker that has others */
 	SK_MAINTENANCE_INTERVAL = 61, /* polls between two looks at clock and dead tasks (prime) */
 	SK_WAKE_COST_NS = 50000,
 	SK_MONITOR_MS = 2,

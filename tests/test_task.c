@@ -481,6 +481,7 @@ T_TEST(task, the_budget_ends_in_a_wake)
 	skua_cx cx = task_cx(task);
 
 	begin_poll(task);
+	cx.worker = sched->workers[0];
 	cx.budget = 3;
 	for (int i = 0; i < 3; i++)
 		T_EQ(skua_cx_budget(&cx), 1);

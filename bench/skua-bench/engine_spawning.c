@@ -65,30 +65,11 @@ static void spawn_many_local(struct bench *bench, int64_t count)
 
 /* ---- With handles, each of which is awaited ---- */
 
-struct join_all {
-	skua_coro co;
-	int64_t i, count;
-	skua_task **handles;
-};
-
-static skua_poll join_all(skua_cx *cx, struct join_all *self)
+/* As block_on of the peers does, on the thread that calls. */
+static void wait_for_all(skua_task **tasks, int64_t count)
 {
-	int64_t rc;
-
-	SKUA_BEGIN(self);
-	for (self->i = 0; self->i < self->count; self->i++) {
-		SKUA_AWAIT(rc = skua_join(cx, &self->handles[self->i]));
-		must(rc, "skua_join");
-	}
-	SKUA_END(0);
-}
-SKUA_CORO(join_all, struct join_all);
-
-static void await_all(struct bench *bench, skua_task **tasks, int64_t count)
-{
-	struct join_all all = {.co = SKUA_CORO_INIT(join_all), .count = count, .handles = tasks};
-
-	must(skua_block_on(bench->runtime, &all.co), "skua_block_on");
+	for (int64_t i = 0; i < count; i++)
+		must(skua_task_wait(&tasks[i]), "skua_task_wait");
 }
 
 static void spawn_many_remote(struct bench *bench, int64_t count)
@@ -97,7 +78,7 @@ static void spawn_many_remote(struct bench *bench, int64_t count)
 
 	for (int64_t i = 0; i < count; i++)
 		must(skua_spawn(bench->runtime, &task.co, &handles[i]), "skua_spawn");
-	await_all(bench, handles, count);
+	wait_for_all(handles, count);
 }
 
 /* ---- Workers that are busy meanwhile ---- */
@@ -164,9 +145,9 @@ static void begin_busy_1(struct bench *bench, int64_t argument)
 
 static void end_busy_1(struct bench *bench, int64_t argument)
 {
-	(void)argument;
+	(void)bench, (void)argument;
 	atomic_store(&busy, false);
-	await_all(bench, background, background_count);
+	wait_for_all(background, background_count);
 }
 
 static void begin_busy_2(struct bench *bench, int64_t argument)
@@ -318,7 +299,7 @@ static void remote_spawn(struct bench *bench, int64_t producers)
 			bench->stop = producer[i].stop;
 	}
 	pthread_barrier_destroy(&barrier);
-	await_all(bench, handles, producers * each);
+	wait_for_all(handles, producers * each);
 }
 
 /* ---- Onto blocking threads ---- */
@@ -360,7 +341,7 @@ static void spawn_blocking(struct bench *bench, int64_t tasks)
 
 	for (int64_t i = 0; i < tasks; i++)
 		must(skua_spawn(bench->runtime, &task.co, &handles[i]), "skua_spawn");
-	await_all(bench, handles, tasks);
+	wait_for_all(handles, tasks);
 }
 
 #define REMOTE_SPAWN(producers)                                                                    \
