@@ -8,6 +8,7 @@
 #include "io/blocker.h"
 #include "io/driver.h"
 #include "io/io.h"
+#include "sched/cx.h"
 #include "sched/task.h"
 #include "sched/timer.h"
 
@@ -365,14 +366,14 @@ static skua_poll begin_or_give_up(skua_cx *cx, struct sk_source *source,
 
 	if (result < 0)
 		return result;
-	interrupt = skua_cx_interrupt(cx);
+	interrupt = sk_cx_interrupt(cx);
 	if (interrupt != 0) {
 		/* An event that came at the same time stays in the slot. */
 		sk_slot_forget(&source->slots[direction], cx->task);
 		cancel_retry(source, direction);
 		return finish(cx, source, direction, interrupt);
 	}
-	if (!skua_cx_budget(cx))
+	if (!sk_cx_budget(cx))
 		return finish(cx, source, direction, SKUA_PENDING);
 	return 0;
 }

@@ -16,6 +16,7 @@
 #include "io/io.h"
 #include "io/socket.h"
 #include "io/source.h"
+#include "sched/cx.h"
 
 #ifndef MSG_NOSIGNAL
 #define MSG_NOSIGNAL 0 /* the sockets have SO_NOSIGPIPE there */
@@ -127,7 +128,7 @@ static skua_poll attempt_write_all(skua_cx *cx, struct sk_source *source, void *
 		source->progress += (size_t)n;
 		if (source->progress == bytes->size)
 			return (skua_poll)bytes->size;
-		if (!skua_cx_budget(cx))
+		if (!sk_cx_budget(cx))
 			return SKUA_PENDING;
 	}
 }
@@ -223,7 +224,7 @@ skua_poll skua_connect(skua_cx *cx, const skua_addr *addr, skua_tcp **conn)
 
 		if (skua_cx_runtime(cx) == NULL || sk_addr_family(addr) == AF_UNSPEC)
 			return -EINVAL;
-		interrupt = skua_cx_interrupt(cx);
+		interrupt = sk_cx_interrupt(cx);
 		if (interrupt != 0)
 			return interrupt;
 		rc = start_connect(addr, &fd);

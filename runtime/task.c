@@ -5,6 +5,7 @@
 
 #include "runtime/runtime.h"
 #include "sched/blocking.h"
+#include "sched/cx.h"
 #include "sched/task.h"
 #include "sched/thread_waker.h"
 #include "sched/worker.h"
@@ -36,12 +37,12 @@ skua_poll skua_join(skua_cx *cx, skua_task **task)
 		return -EINVAL;
 	if (*task == cx->task)
 		return -EDEADLK;
-	interrupt = skua_cx_interrupt(cx);
+	interrupt = sk_cx_interrupt(cx);
 	if (interrupt != 0) {
 		sk_slot_forget(&(*task)->join, cx->task);
 		return interrupt;
 	}
-	if (!skua_cx_budget(cx))
+	if (!sk_cx_budget(cx))
 		return SKUA_PENDING;
 	if (sk_task_is_complete(*task))
 		return sk_task_take_result(task);
@@ -100,7 +101,7 @@ const char *skua_task_name(const skua_task *task)
 skua_poll skua_yield(skua_cx *cx)
 {
 	skua_task *task = cx->task;
-	int interrupt = skua_cx_interrupt(cx);
+	int interrupt = sk_cx_interrupt(cx);
 
 	if (interrupt != 0 || task == NULL) {
 		if (task != NULL)

@@ -13,6 +13,7 @@
 #include <errno.h>
 
 #include "runtime/runtime.h"
+#include "sched/cx.h"
 #include "sched/timer.h"
 #include "sched/worker.h"
 
@@ -62,7 +63,7 @@ static skua_poll sleep_for(skua_cx *cx, skua_timer *storage, uint64_t deadline)
 	struct sk_timer *timer = sk_timer_of(storage);
 	int rc;
 
-	if (!skua_cx_budget(cx))
+	if (!sk_cx_budget(cx))
 		return SKUA_PENDING;
 	if (deadline <= sk_now())
 		return 0;
@@ -77,7 +78,7 @@ skua_poll skua_sleep(skua_cx *cx, skua_timer *storage, uint64_t ns)
 
 	if (timer->around > 0)
 		return -EINVAL;
-	interrupt = skua_cx_interrupt(cx);
+	interrupt = sk_cx_interrupt(cx);
 	if (interrupt != 0) {
 		sk_timer_disarm(timer);
 		return interrupt;
@@ -94,7 +95,7 @@ skua_poll skua_sleep_until(skua_cx *cx, skua_timer *storage, uint64_t when)
 
 	if (timer->around > 0)
 		return -EINVAL;
-	interrupt = skua_cx_interrupt(cx);
+	interrupt = sk_cx_interrupt(cx);
 	if (interrupt != 0) {
 		sk_timer_disarm(timer);
 		return interrupt;

@@ -39,10 +39,7 @@ void sk_deque_destroy(struct sk_deque *deque)
 	}
 }
 
-/* A larger ring with the tasks from `top` to `bottom`, now the current one; or NULL. Kept out of the
- * way of the callers, which seldom need it. */
-static __attribute__((noinline)) struct sk_ring *grow(struct sk_deque *deque, uint64_t top,
-						      uint64_t bottom, uint64_t count)
+struct sk_ring *sk_deque_grow(struct sk_deque *deque, uint64_t top, uint64_t bottom, uint64_t count)
 {
 	struct sk_ring *ring = sk_load(&deque->ring, SK_RELAXED), *larger;
 	uint64_t capacity = ring->mask + 1;
@@ -58,47 +55,6 @@ static __attribute__((noinline)) struct sk_ring *grow(struct sk_deque *deque, ui
 	/* Release: pairs with the acquire of ring in sk_deque_steal (invariant 3). */
 	sk_store(&deque->ring, larger, SK_RELEASE);
 	return larger;
-}
-
-/* A ring with room for `count` more tasks than there are, or NULL. Owner only. */
-static inline struct sk_ring *ring_for(struct sk_deque *deque, uint64_t bottom, uint64_t count)
-{
-	struct sk_ring *ring = sk_load(&deque->ring, SK_RELAXED);
-	/* Acquire: pairs with the takers' release of top (invariant 2). */
-	uint64_t top = sk_load(&deque->top, SK_ACQUIRE);
-
-	if (bottom - top + count <= ring->mask + 1)
-		return ring;
-	return grow(deque, top, bottom, count);
-}
-
-bool sk_deque_push(struct sk_deque *deque, skua_task *task)
-{
-	uint64_t bottom = sk_load(&deque->bottom, SK_RELAXED);
-	struct sk_ring *ring = ring_for(deque, bottom, 1);
-
-	if (ring == NULL)
-		return false;
-	sk_store(&ring->slots[bottom & ring->mask], task, SK_RELAXED);
-	/* Release: pairs with the acquire of bottom in sk_deque_steal (invariant 1). */
-	sk_store(&deque->bottom, bottom + 1, SK_RELEASE);
-	return true;
-}
-
-skua_task *sk_deque_pop(struct sk_deque *deque)
-{
-	struct sk_ring *ring = sk_load(&deque->ring, SK_RELAXED);
-	uint64_t bottom = sk_load(&deque->bottom, SK_RELAXED);
-	uint64_t top = sk_load(&deque->top, SK_RELAXED);
-
-	while (top < bottom) {
-		skua_task *task = sk_load(&ring->slots[top & ring->mask], SK_RELAXED);
-
-		/* The owner wrote the slot itself and will overwrite it itself: no order needed. */
-		if (sk_cas_weak(&deque->top, &top, top + 1, SK_RELAXED, SK_RELAXED))
-			return task;
-	}
-	return NULL;
 }
 
 skua_task *sk_deque_steal(struct sk_deque *victim, struct sk_deque *thief, unsigned *count)
@@ -122,7 +78,7 @@ skua_task *sk_deque_steal(struct sk_deque *victim, struct sk_deque *thief, unsig
 		n = (bottom - top + 1) / 2;
 		if (n > SK_DEQUE_MAX_STEAL)
 			n = SK_DEQUE_MAX_STEAL;
-		into = ring_for(thief, own, n - 1);
+		into = sk_deque_ring_for(thief, own, n - 1);
 		if (into == NULL) {
 			n = 1;
 			into = sk_load(&thief->ring, SK_RELAXED);
@@ -132,7 +88,7 @@ skua_task *sk_deque_steal(struct sk_deque *victim, struct sk_deque *thief, unsig
 			sk_store(&into->slots[(own + i - 1) & into->mask],
 				 sk_load(&ring->slots[(top + i) & ring->mask], SK_RELAXED),
 				 SK_RELAXED);
-		/* Release: the slots were read before; pairs with ring_for (invariant 2). */
+		/* Release: the slots were read before; pairs with sk_deque_ring_for (invariant 2). */
 		if (!sk_cas(&victim->top, &top, top + n, SK_RELEASE, SK_RELAXED))
 			continue;
 		/* Release: as in sk_deque_push. */

@@ -54,11 +54,53 @@ int sk_deque_init(struct sk_deque *deque, uint64_t capacity);
 /* Frees the rings; the queue is empty and nobody uses it. */
 void sk_deque_destroy(struct sk_deque *deque);
 
+/* A larger ring with the tasks from `top` to `bottom`, now the current one; or NULL. */
+struct sk_ring *sk_deque_grow(struct sk_deque *deque, uint64_t top, uint64_t bottom,
+			      uint64_t count);
+
+/* A ring with room for `count` more tasks than there are, or NULL. Owner only. */
+static inline struct sk_ring *sk_deque_ring_for(struct sk_deque *deque, uint64_t bottom,
+						uint64_t count)
+{
+	struct sk_ring *ring = sk_load(&deque->ring, SK_RELAXED);
+	/* Acquire: pairs with the takers' release of top (invariant 2). */
+	uint64_t top = sk_load(&deque->top, SK_ACQUIRE);
+
+	if (bottom - top + count <= ring->mask + 1)
+		return ring;
+	return sk_deque_grow(deque, top, bottom, count);
+}
+
 /* Adds a task at the bottom. Owner only. False if it is full and there is no memory to grow. */
-bool sk_deque_push(struct sk_deque *deque, skua_task *task);
+static inline bool sk_deque_push(struct sk_deque *deque, skua_task *task)
+{
+	uint64_t bottom = sk_load(&deque->bottom, SK_RELAXED);
+	struct sk_ring *ring = sk_deque_ring_for(deque, bottom, 1);
+
+	if (ring == NULL)
+		return false;
+	sk_store(&ring->slots[bottom & ring->mask], task, SK_RELAXED);
+	/* Release: pairs with the acquire of bottom in sk_deque_steal (invariant 1). */
+	sk_store(&deque->bottom, bottom + 1, SK_RELEASE);
+	return true;
+}
 
 /* Takes the oldest task, or NULL. Owner only. */
-skua_task *sk_deque_pop(struct sk_deque *deque);
+static inline skua_task *sk_deque_pop(struct sk_deque *deque)
+{
+	struct sk_ring *ring = sk_load(&deque->ring, SK_RELAXED);
+	uint64_t bottom = sk_load(&deque->bottom, SK_RELAXED);
+	uint64_t top = sk_load(&deque->top, SK_RELAXED);
+
+	while (top < bottom) {
+		skua_task *task = sk_load(&ring->slots[top & ring->mask], SK_RELAXED);
+
+		/* The owner wrote the slot itself and will overwrite it itself: no order needed. */
+		if (sk_cas_weak(&deque->top, &top, top + 1, SK_RELAXED, SK_RELAXED))
+			return task;
+	}
+	return NULL;
+}
 
 /*
  * Takes the older half of `victim`, at most SK_DEQUE_MAX_STEAL: returns the oldest task and puts

@@ -17,8 +17,8 @@ unsigned sk_guard_enter(void)
 {
 	unsigned side = sk_load(&epoch, SK_RELAXED) & 1;
 
-	/* Relaxed: see guard.h for what orders it before the look at the task or at the phase. */
-	sk_fetch_add(&stripes[sk_thread_stripe() % SK_STRIPES].inside[side], 1, SK_RELAXED);
+	/* Sequentially consistent: so that the look at the phase that follows comes after it (guard.h). */
+	sk_fetch_add(&stripes[sk_thread_stripe() % SK_STRIPES].inside[side], 1, SK_SEQ_CST);
 	return side;
 }
 

@@ -10,7 +10,7 @@
  *
  *     waker:   enter (counter + 1); mark the task SCHEDULED; queue it; wake a worker; leave
  *     free:    every task is COMPLETE; wait until each counter has been 0; free tasks and runtime
- *     spawner: enter; sk_fence; look at the phase; queue the task; wake a worker; leave
+ *     spawner: enter; look at the phase; queue the task; wake a worker; leave
  *     close:   the phase is CLOSING; sk_fence; wait until each counter has been 0: nothing is
  *              spawned from here on
  *
@@ -18,8 +18,9 @@
  * and touches nothing else. Entering needs no order of its own for this. A waker that has to queue
  * the task marks it first, so the task does not end before somebody has taken it out of the queue,
  * or has abandoned it: the queue, or the state (release in the mark, the fence of the wait after
- * sk_task_abandon), makes the count seen. A spawner and who closes have a fence each, between their
- * write and their look. Workers and drivers do not enter; they are joined.
+ * sk_task_abandon), makes the count seen. A spawner enters and looks by sequentially consistent
+ * operations, and who closes has a fence between its write and its look: so one sees the other.
+ * Workers and drivers do not enter; they are joined.
  *
  * The counters are the process's, so the wakers of other runtimes could keep them from ever being 0
  * at the moment of a look. Therefore there are two of each, and each wait sends newcomers to the

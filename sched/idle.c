@@ -1,11 +1,6 @@
 /* idle.c - see idle.h for the protocol. Its fences order everything here: all accesses are relaxed. */
 #include "sched/idle.h"
 
-static unsigned words(struct sk_idle *idle)
-{
-	return (idle->workers + 63) / 64;
-}
-
 static uint64_t bit(unsigned worker)
 {
 	return UINT64_C(1) << (worker % 64);
@@ -31,7 +26,7 @@ static int take_any(struct sk_idle *idle, unsigned preferred)
 {
 	if (sk_idle_is_asleep(idle, preferred) && take(idle, preferred))
 		return (int)preferred;
-	for (unsigned i = 0; i < words(idle); i++) {
+	for (unsigned i = 0; i < sk_idle_words(idle); i++) {
 		uint64_t sleepers = sk_load(&idle->sleepers[i], SK_RELAXED);
 
 		while (sleepers != 0) {
@@ -45,17 +40,9 @@ static int take_any(struct sk_idle *idle, unsigned preferred)
 	return -1;
 }
 
-static bool any_sleeper(struct sk_idle *idle)
-{
-	for (unsigned i = 0; i < words(idle); i++)
-		if (sk_load(&idle->sleepers[i], SK_RELAXED) != 0)
-			return true;
-	return false;
-}
-
 int sk_idle_claim(struct sk_idle *idle, unsigned preferred)
 {
-	while (any_sleeper(idle)) {
+	while (sk_idle_any_sleeper(idle)) {
 		uint32_t searching = 0;
 		int worker;
 
@@ -111,16 +98,11 @@ bool sk_idle_wake_self(struct sk_idle *idle, unsigned worker)
 	return take(idle, worker);
 }
 
-bool sk_idle_could_wake(struct sk_idle *idle)
-{
-	return any_sleeper(idle) && sk_load(&idle->searching, SK_RELAXED) == 0;
-}
-
 unsigned sk_idle_count(struct sk_idle *idle)
 {
 	unsigned count = 0;
 
-	for (unsigned i = 0; i < words(idle); i++)
+	for (unsigned i = 0; i < sk_idle_words(idle); i++)
 		count += (unsigned)__builtin_popcountll(sk_load(&idle->sleepers[i], SK_RELAXED));
 	return count;
 }

@@ -7,6 +7,10 @@
  *     publish:  put a task in a queue;      sk_fence;  look for sleepers, wake one
  *     sleep:    set the own sleeper bit;    sk_fence;  look at every queue; only then park
  *
+ * Most publishers only have to know that one certain worker is awake. They save the fence: the write
+ * to its inbox and the look at its bit (sk_idle_sleeps) are both sequentially consistent, so they are
+ * in one order with each other and with the sleeper's fence, which is all that a fence would give.
+ *
  * A worker that is searching for work counts in `searching`; while there is one, a publisher wakes
  * nobody: the searcher will find the task, because
  *     - it looks at every queue again after it stopped counting, also when it found something else
@@ -73,8 +77,30 @@ static inline bool sk_idle_is_asleep(struct sk_idle *idle, unsigned worker)
 	return (sk_load(&idle->sleepers[worker / 64], SK_RELAXED) >> (worker % 64) & 1) != 0;
 }
 
+static inline unsigned sk_idle_words(struct sk_idle *idle)
+{
+	return (idle->workers + 63) / 64;
+}
+
+static inline bool sk_idle_any_sleeper(struct sk_idle *idle)
+{
+	for (unsigned i = 0; i < sk_idle_words(idle); i++)
+		if (sk_load(&idle->sleepers[i], SK_RELAXED) != 0)
+			return true;
+	return false;
+}
+
+/* The same after sk_inbox_push, without a fence: if not, this worker will look into its inbox again. */
+static inline bool sk_idle_sleeps(struct sk_idle *idle, unsigned worker)
+{
+	return (sk_load(&idle->sleepers[worker / 64], SK_SEQ_CST) >> (worker % 64) & 1) != 0;
+}
+
 /* Whether anybody sleeps and nobody searches: whether a wake is worth a thought. */
-bool sk_idle_could_wake(struct sk_idle *idle);
+static inline bool sk_idle_could_wake(struct sk_idle *idle)
+{
+	return sk_idle_any_sleeper(idle) && sk_load(&idle->searching, SK_RELAXED) == 0;
+}
 
 /* How many sleep. */
 unsigned sk_idle_count(struct sk_idle *idle);

@@ -33,16 +33,16 @@ static inline void sk_chain_add(struct sk_chain *chain, skua_task *task)
 	chain->count++;
 }
 
-/* Publishes a chain, which must not be empty. Whoever publishes to a worker that may be asleep
- * goes on with sk_fence and looks for sleepers (idle.h). Returns whether the inbox was empty. */
+/* Publishes a chain, which must not be empty. Whoever publishes to a worker that may be asleep goes
+ * on as idle.h says: this is the write of the publishing side. Returns whether the inbox was empty. */
 static inline bool sk_inbox_push(struct sk_inbox *inbox, const struct sk_chain *chain)
 {
 	skua_task *head = sk_load(&inbox->head, SK_RELAXED);
 
 	do
 		chain->oldest->next = head;
-	/* Release: pairs with the acquire in sk_inbox_take. */
-	while (!sk_cas_weak(&inbox->head, &head, chain->newest, SK_RELEASE, SK_RELAXED));
+	/* Release: pairs with the acquire in sk_inbox_take. Sequentially consistent: for sk_idle_sleeps. */
+	while (!sk_cas_weak(&inbox->head, &head, chain->newest, SK_SEQ_CST, SK_RELAXED));
 	return head == NULL;
 }
 

@@ -128,9 +128,12 @@ static void publish(struct sk_sched *sched, unsigned index, const struct sk_chai
 	struct sk_worker *worker = sched->workers[index];
 	bool first = sk_inbox_push(&worker->inbox, chain);
 
-	/* The step of the publishing side (idle.h). */
-	sk_fence();
-	if (sk_idle_is_asleep(&sched->idle, index)) {
+	/* Without a monitor nobody comes later to what an awake worker does not come to. */
+	if (sched->options.driver_ops == NULL)
+		sk_fence();
+	if (sk_idle_sleeps(&sched->idle, index)) {
+		/* The step of the publishing side (idle.h). */
+		sk_fence();
 		sk_sched_wake_one(sched, index);
 		return;
 	}
@@ -181,9 +184,8 @@ static int spawn_foreign(struct sk_sched *sched, skua_task *task)
 	unsigned side = sk_guard_enter();
 	int rc = -ESHUTDOWN;
 
-	/* The step between entering and looking at the phase: see guard.h. */
-	sk_fence();
-	if (is_open(sched)) {
+	/* Sequentially consistent: after entering, see guard.h. */
+	if (sk_load(&sched->phase, SK_SEQ_CST) == SK_PHASE_OPEN) {
 		sk_fetch_add(&sched->foreign[stripe].spawned, 1, SK_RELAXED);
 		sk_sched_inject(sched, task);
 		rc = 0;

@@ -21,18 +21,32 @@ static skua_task *handles[2];
 static sk_slot slots[2];
 static SK_ATOMIC(uint32_t) polls, events;
 
-static void begin(uint32_t workers)
+static void watch(void *driver)
+{
+	(void)driver;
+}
+
+static void begin_with(uint32_t workers, const struct sk_driver_ops *driver_ops)
 {
 	struct sk_sched_options options = {
 		.workers = workers,
 		.budget = 128,
 		.max_blocking = 1,
 		.blocking_keepalive_ms = 10000,
+		.driver_ops = driver_ops,
 	};
 
 	mc_assert(sk_sched_new(&options, &sched) == 0);
 	mc_assert(sk_sched_start(sched) == 0);
 }
+
+/* Without a driver there is a fence more when something is published. */
+static void begin(uint32_t workers)
+{
+	begin_with(workers, NULL);
+}
+
+static const struct sk_driver_ops driver_ops = {.watch = watch};
 
 static void end(void)
 {
@@ -164,6 +178,27 @@ MC_SCENARIO_WITH(worker, spawn_and_join, LESS)
 MC_SCENARIO_WITH(worker, wake_from_outside, LESS)
 {
 	begin(1);
+	spawn(&wait_ops, 0, &handles[0]);
+	fire(0);
+	mc_assert(join(0) == 7);
+	end();
+}
+
+/* One certain worker, whose bit the publisher looks at twice without a fence: to choose it, and after
+ * the push. */
+MC_SCENARIO_WITH(worker, publish_to_who_goes_to_sleep, .preemptions = 1, .stale = 2, .spurious = -1)
+{
+	begin_with(1, &driver_ops);
+	spawn(&wait_ops, 0, &handles[0]);
+	fire(0);
+	mc_assert(join(0) == 7);
+	end();
+}
+
+/* One who publishes is put off by a searcher that has nothing left to search. */
+MC_SCENARIO_WITH(worker, two_workers_publish_to_who_goes_to_sleep, TWO_WORKERS)
+{
+	begin_with(2, &driver_ops);
 	spawn(&wait_ops, 0, &handles[0]);
 	fire(0);
 	mc_assert(join(0) == 7);

@@ -19,11 +19,11 @@ import tap  # noqa: E402
 
 GOOD = {
     "id": "one",
-    "file": "sched/deque.h",
+    "file": "sched/inbox.h",
     "class": "logic",
-    "old": "uint64_t top = sk_load(&deque->top, SK_RELAXED);",
-    "new": "uint64_t top = 0;",
-    "killers": ["model:deque"],
+    "old": "skua_task *head = sk_load(&inbox->head, SK_RELAXED);",
+    "new": "skua_task *head = NULL;",
+    "killers": ["model:inbox"],
 }
 REASON = {"survives": "why", "source": ["sched/deque.h", "A slot is written before `bottom` passes it"]}
 
@@ -34,7 +34,7 @@ ENTRIES = [
     ("whose_text_is_gone", {"old": "no such text"}, "no longer contains"),
     ("whose_text_is_there_twice", {"old": "sk_load"}, "times; add `index`"),
     ("with_an_index", {"old": "sk_load", "index": 2}, ""),
-    ("with_an_index_too_large", {"old": "sk_load", "index": 3}, "only 2 times"),
+    ("with_an_index_too_large", {"old": "sk_load", "index": 4}, "only 3 times"),
     ("that_changes_nothing", {"new": GOOD["old"]}, "changes nothing"),
     ("of_no_file", {"file": "sched/none.c"}, "No such file"),
     ("of_no_class", {"class": "typo"}, "class typo"),
