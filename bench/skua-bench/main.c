@@ -34,7 +34,7 @@ static const struct workload *const families[] = {
 };
 
 static const char *filter, *json;
-static int64_t workers = OPTION_UNSET, samples = 5, min_ms = 50, list, quick;
+static int64_t workers = OPTION_UNSET, samples = 5, min_ms = 50, iterations, list, quick;
 
 void must(int64_t rc, const char *what)
 {
@@ -81,11 +81,13 @@ static struct sample take_sample(struct bench *bench, const struct workload *wor
 {
 	double cpu = cpu_ns(), switched = switches(), operations = 0;
 	uint64_t spent = 0;
+	int64_t done = 0;
 
 	do {
 		spent += iterate(bench, workload);
 		operations += (double)workload->operations;
-	} while (spent < (uint64_t)min_ms * SKUA_MSEC);
+		done++;
+	} while (iterations > 0 ? done < iterations : spent < (uint64_t)min_ms * SKUA_MSEC);
 	return (struct sample){
 		(double)spent / operations,
 		(cpu_ns() - cpu) / operations,
@@ -116,7 +118,7 @@ static void measure(const struct workload *workload, struct result *result)
 		begin = skua_now();
 		do
 			iterate(&bench, workload);
-		while (skua_now() - begin < WARM_UP);
+		while (iterations == 0 && skua_now() - begin < WARM_UP);
 		while (result->count < samples)
 			result->samples[result->count++] = take_sample(&bench, workload);
 		if (workload->end != NULL)
@@ -235,6 +237,8 @@ int main(int argc, char **argv)
 		OPTION_NUMBER("--samples", "N", &samples, 1, SAMPLES, "samples of each (5)"),
 		OPTION_NUMBER("--min-ms", "MS", &min_ms, 1, 60000,
 			      "how long a sample takes at least (50)"),
+		OPTION_NUMBER("--iterations", "N", &iterations, 0, 1000000,
+			      "exactly so many in a sample, after one: to count instructions"),
 		OPTION_TEXT("--json", "FILE", &json, "write the results there; - is stdout"),
 		OPTION_FLAG("--quick", &quick, "shorter, where a workload has a length of its own"),
 		OPTION_FLAG("--list", &list, "list the workloads"),
