@@ -350,6 +350,14 @@ def closing_line(programs, rows):
     return "compare engine: there was nothing to compare with", False
 
 
+def middle_lines(programs, rows):
+    """The median ratio to each peer: a few rows that are far off move the mean, but not this."""
+    for program in programs[1:]:
+        ratios = [row.ratio(program.name) for row in rows if row.field() == "ns"]
+        if ratios := [ratio for ratio in ratios if ratio]:
+            yield f"median ratio to {program.name}: {statistics.median(ratios):.2f}"
+
+
 def machine():
     model = "unknown CPU"
     with open("/proc/cpuinfo", encoding="utf-8") as file:
@@ -496,6 +504,8 @@ def main():
         for name in sorted(set(program.names) - set(programs[0].names)):
             if selected(name, arguments.filter):
                 print(f"only {program.name} has {name}")
+    for line in middle_lines(programs, rows):
+        print(line)
     for failure in failures:
         print(f"failed: {failure}")
     write_json(arguments.json, programs, rows, about, failures, allocator)

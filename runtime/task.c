@@ -112,6 +112,6 @@ skua_poll skua_yield(skua_cx *cx)
 	if (!task->yielded)
 		return 0;
 	/* While it runs, a wake means: to the end of the queue when this poll is over. */
-	sk_task_wake_running(task, cx->worker);
+	sk_task_poll_again(task);
 	return SKUA_PENDING;
 }

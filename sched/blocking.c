@@ -64,14 +64,12 @@ static int add_thread(struct sk_sched *sched)
 	return 0;
 }
 
-/* There is a job in the queue: sees to it that a thread is on its way to it, if there may be one.
- * Under the lock. Fails only if a thread was needed and could not be started. */
+/* There is a job in the queue: sends one more thread to it, if there may be one. Under the lock.
+ * Returns 0, or why a thread that was needed could not be started. */
 static int send_thread(struct sk_sched *sched)
 {
 	struct sk_blocking *pool = &sched->blocking;
 
-	if (pool->promised + pool->starting > 0)
-		return 0;
 	if (pool->idle > 0) {
 		pool->idle--;
 		pool->promised++;
@@ -79,6 +77,22 @@ static int send_thread(struct sk_sched *sched)
 		return 0;
 	}
 	return pool->threads < pool->max_threads ? add_thread(sched) : 0;
+}
+
+static bool is_anybody_on_the_way(const struct sk_blocking *pool)
+{
+	return pool->promised + pool->starting > 0;
+}
+
+/* A thread has arrived, and leaves jobs in the queue: those before it have not come back, so these
+ * jobs block. Sends two, if there are two jobs. Under the lock. */
+static void send_more(struct sk_sched *sched)
+{
+	struct sk_blocking *pool = &sched->blocking;
+
+	/* If that fails, this thread comes to the rest when its own job ends. */
+	if (pool->first != NULL && send_thread(sched) == 0 && pool->first != pool->last)
+		(void)send_thread(sched);
 }
 
 /* ---- They work, and go ---- */
@@ -109,8 +123,8 @@ static void job_run(skua_task *task)
 	sk_task_release(task);
 }
 
-/* Waits for a job; NULL: this thread is to end. Under the lock. */
-static skua_task *next_job(struct sk_sched *sched)
+/* Waits for a job; NULL: this thread is to end. `arrived`: it has just been started. Under the lock. */
+static skua_task *next_job(struct sk_sched *sched, bool arrived)
 {
 	struct sk_blocking *pool = &sched->blocking;
 	uint64_t deadline = 0;
@@ -119,9 +133,11 @@ static skua_task *next_job(struct sk_sched *sched)
 	for (;;) {
 		skua_task *task = queue_pop(pool);
 
-		/* If that fails, some thread will come to the rest of them all the same: this one. */
-		if (task != NULL && pool->first != NULL)
-			send_thread(sched);
+		if (task != NULL && arrived)
+			send_more(sched);
+		/* A start has failed before, or there were as many threads as there may be. */
+		else if (task != NULL && pool->first != NULL && !is_anybody_on_the_way(pool))
+			(void)send_thread(sched);
 		if (task != NULL || pool->closed || expired)
 			return task;
 		if (deadline == 0)
@@ -131,7 +147,8 @@ static skua_task *next_job(struct sk_sched *sched)
 			expired = !sk_cond_wait_until(&pool->work, &pool->lock, deadline);
 		/* Whoever promised a job has already taken a thread out of `idle`; a busy thread may
 		 * have been faster with the job itself. */
-		if (pool->promised > 0)
+		arrived = pool->promised > 0;
+		if (arrived)
 			pool->promised--;
 		else
 			pool->idle--;
@@ -163,12 +180,14 @@ static void thread_main(void *argument)
 	struct sk_blocking_thread *self = argument;
 	struct sk_sched *sched = self->sched;
 	struct sk_blocking *pool = &sched->blocking;
+	bool arrived = true;
 	skua_task *task;
 
 	sk_thread_local_set((void *)((uintptr_t)sched | SK_JOB_THREAD));
 	sk_mutex_lock(&pool->lock);
 	pool->starting--;
-	while ((task = next_job(sched)) != NULL) {
+	while ((task = next_job(sched, arrived)) != NULL) {
+		arrived = false;
 		sk_mutex_unlock(&pool->lock);
 		job_run(task);
 		sk_mutex_lock(&pool->lock);
@@ -207,7 +226,7 @@ static int submit(struct sk_sched *sched, skua_task *task)
 
 	if (pool->closed)
 		return -ESHUTDOWN;
-	rc = send_thread(sched);
+	rc = is_anybody_on_the_way(pool) ? 0 : send_thread(sched);
 	/* With another thread alive the job is late, but not lost. */
 	if (rc < 0 && pool->threads == 0)
 		return rc;

@@ -9,10 +9,11 @@
  * it out of the count (not until it wakes up: counting later is how tokio#8056 lost jobs).
  *
  * Waking. Jobs that do not block after all are the common ones, and a wake costs more than they do.
- * So one thread at a time is on its way to the queue, woken or started, whoever submits in the
- * meantime; it takes a job, and if there are more it sends the next thread on its way before it
- * runs it. Hence: if there is a job in the queue, a thread is on its way, or all threads that there
- * may be are busy, and whoever of them is done first looks at the queue.
+ * So whoever submits sends a thread to the queue, woken or started, only if none is on its way. A
+ * thread that arrives and finds more jobs than its own knows that they are not of that kind: it
+ * sends two more, so that n jobs that do block are all begun after about log n wakes. Hence: if there
+ * is a job in the queue, a thread is on its way, or all threads that there may be are busy, and
+ * whoever of them is done first looks at the queue.
  */
 #ifndef SKUA_SCHED_BLOCKING_H
 #define SKUA_SCHED_BLOCKING_H

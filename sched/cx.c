@@ -115,6 +115,6 @@ int skua_cx_budget(skua_cx *cx)
 		cx->budget--;
 		return 1;
 	}
-	sk_task_wake_running(cx->task, cx->worker);
+	sk_task_poll_again(cx->task);
 	return 0;
 }

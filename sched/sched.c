@@ -343,7 +343,7 @@ void sk_sched_watch(struct sk_sched *sched)
 static void check_estimate(struct sk_sched *sched, struct sk_worker *worker, uint64_t polls,
 			   uint64_t elapsed)
 {
-	uint64_t backlog = sk_deque_length(&worker->deque);
+	uint64_t backlog = sk_deque_length(&worker->deque) + !sk_inbox_empty(&worker->inbox);
 	uint64_t longest = elapsed / polls;
 
 	if (backlog * longest < SK_WAKE_COST_NS)

@@ -72,17 +72,6 @@ static bool mark(skua_task *task)
 	return must_queue(sk_fetch_or(&task->state, SK_TASK_SCHEDULED, SK_ACQ_REL));
 }
 
-void sk_task_wake_running(skua_task *task, const struct sk_worker *worker)
-{
-	/* Acquire: as at the end of the poll (worker.c). */
-	uint64_t state = sk_load(&task->state, SK_ACQUIRE);
-
-	if (sk_task_is_alone(task, state, worker->index))
-		sk_store(&task->state, state | SK_TASK_SCHEDULED, SK_RELAXED);
-	else
-		mark(task);
-}
-
 bool sk_task_mark_and_release(skua_task *task)
 {
 	uint64_t state = sk_load(&task->state, SK_RELAXED);

@@ -31,7 +31,9 @@
  *     one for each waker.
  *   - After the xor that clears RUNNING, the runner does not touch a task that it did not find
  *     SCHEDULED: another worker may already have ended and freed it.
- *   - Nobody but the owner of its list, at the end, wakes a task without having a reference.
+ *   - Nobody writes the state word without having a reference, but: the owner of its list, when the
+ *     runtime is closed; who cancels a job that is queued, under the pool's lock; and who has the
+ *     waker lent by the poll that goes on, which waits for it.
  *   - Every wake is a read-modify-write, also of a task that is already SCHEDULED: so what was
  *     written before the wake is seen by the poll that follows (tokio#7622 is what happens else).
  *
@@ -50,7 +52,6 @@
 #include "skua/future.h"
 
 struct sk_sched;
-struct sk_worker;
 
 enum {
 	SK_TASK_SCHEDULED = 1 << 0,
@@ -82,6 +83,7 @@ struct skua_task {
 	bool owned;        /* in the owner's list */
 	uint8_t delivered; /* SK_CANCEL_*: which -ECANCELED an await has returned */
 	bool yielded;      /* in the middle of skua_yield */
+	bool again;        /* to be queued at the end of this poll */
 	bool abandoned;    /* the runtime was freed before it ended */
 	bool blocking;     /* a job of the blocking pool: never queued or polled */
 #ifdef SK_CHAOS
@@ -109,9 +111,9 @@ static inline void sk_task_hold(skua_task *task)
 }
 
 /*
- * Whether whoever runs the task, or is about to, is alone with its state word, which has this value:
- * there is no reference but the life reference, and the list that it is in, if it is in one, is that
- * of the worker that runs it. Then only the runner can make that untrue, by handing out a waker.
+ * Whether whoever runs the task, between two polls, is alone with its state word, which has this
+ * value: there is no reference but the life reference, and the list that it is in, if it is in one,
+ * is that of this worker. Only a poll can make that untrue, by handing out its waker.
  */
 static inline bool sk_task_is_alone(const skua_task *task, uint64_t state, unsigned worker)
 {
@@ -125,9 +127,12 @@ void sk_task_release(skua_task *task);
 void sk_task_wake(skua_task *task);
 void sk_task_wake_and_release(skua_task *task);
 
-/* The same by the worker in the middle of whose poll of this very task it happens: it will be queued
- * when the poll is over. */
-void sk_task_wake_running(skua_task *task, const struct sk_worker *worker);
+/* Has a task queued again when the poll is over that goes on on this thread: as a wake, but without
+ * touching the state word, which other threads may be writing by a waker that the poll has lent. */
+static inline void sk_task_poll_again(skua_task *task)
+{
+	task->again = true;
+}
 
 /* The state half of a wake, for the driver, which queues whole batches: gives one reference up, and
  * returns true if the caller must now queue the task. */

@@ -213,19 +213,26 @@ static void begin_poll(struct sk_worker *worker, skua_task *task)
 /* The task is pending: RUNNING goes. If it was woken meanwhile, it is queued again. */
 static void end_poll(struct sk_worker *worker, skua_task *task)
 {
+	bool again = task->again;
 	uint64_t old;
 
+	task->again = false;
 	if (!task->owned)
 		own(worker, task);
 	/* Acquire: what a waker has brought that is gone again goes on to the next poll through the
 	 * queue, as what this poll did. */
 	old = sk_load(&task->state, SK_ACQUIRE);
-	if (sk_task_is_alone(task, old, worker->index))
+	if (again)
+		old |= SK_TASK_SCHEDULED;
+	if (sk_task_is_alone(task, old, worker->index)) {
 		sk_store(&task->state, old ^ SK_TASK_RUNNING, SK_RELAXED);
-	else
+	} else {
+		if (again)
+			sk_fetch_or(&task->state, SK_TASK_SCHEDULED, SK_RELAXED);
 		/* Release: the next poll, on any worker, sees what this one did. What comes with a
 		 * wake in between is acquired by that poll. */
 		old = sk_fetch_xor(&task->state, SK_TASK_RUNNING, SK_RELEASE);
+	}
 	if ((old & SK_TASK_SCHEDULED) != 0)
 		sk_worker_queue_last(worker, task);
 }
@@ -297,11 +304,12 @@ static void follow_phase(struct sk_worker *worker)
 
 /* Whether it is time to look into the inbox. What is in it comes after all that is in the queue, so
  * it can wait for that; but tasks that yield keep the queue filled for ever. Each look takes the cache
- * line from those who publish. */
+ * line from those who publish: some 100 ns, which is a lot only if the polls are short. */
 static bool inbox_is_due(struct sk_worker *worker)
 {
 	return sk_deque_length(&worker->deque) == 0 ||
-	       sk_load(&worker->tick, SK_RELAXED) % SK_INBOX_INTERVAL == 0;
+	       sk_load(&worker->tick, SK_RELAXED) % SK_INBOX_INTERVAL == 0 ||
+	       sk_load(&worker->mean_poll_ns, SK_RELAXED) >= SK_SHORT_POLL_NS;
 }
 
 /* The next task of one's own, or NULL. */

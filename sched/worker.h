@@ -5,9 +5,9 @@
  *   1. The LIFO slot: the task that the last poll woke or spawned, whose memory is in the cache.
  *      At most SK_LIFO_LIMIT times in a row, then it goes to the end of the queue: two tasks that
  *      wake each other do not starve the rest.
- *   2. The queue, first in first out. When it is empty, and before every SK_INBOX_INTERVAL-th poll,
- *      what others left in the inbox is moved to its end, so tasks woken by IO run in the order of
- *      their events.
+ *   2. The queue, first in first out. When it is empty, and before every SK_INBOX_INTERVAL-th poll
+ *      (before each, if they are not short), what others left in the inbox is moved to its end, so
+ *      tasks woken by IO run in the order of their events.
  *   3. Other workers: half of a queue, a whole inbox, or the LIFO slot of one that is stuck.
  *   4. Sleep, by the protocol in idle.h.
  *
@@ -32,6 +32,7 @@
 enum {
 	SK_LIFO_LIMIT = 3,
 	SK_INBOX_INTERVAL = 8,        /* polls between two looks into the inbox of a busy worker */
+	SK_SHORT_POLL_NS = 1000,      /* with longer ones it looks before each */
 	SK_MAINTENANCE_INTERVAL = 61, /* polls between two looks at clock and dead tasks (prime) */
 	SK_WAKE_COST_NS = 50000,
 	SK_MONITOR_MS = 2,

@@ -295,10 +295,12 @@ static inline void begin_poll(skua_task *task)
 /* Returns whether the task was woken during the poll. */
 static inline bool end_poll(skua_task *task)
 {
+	bool again = task->again;
 	uint64_t old = sk_fetch_xor(&task->state, SK_TASK_RUNNING, SK_ACQ_REL);
 
 	T_NE(old & SK_TASK_RUNNING, 0);
-	return (old & SK_TASK_SCHEDULED) != 0;
+	task->again = false;
+	return again || (old & SK_TASK_SCHEDULED) != 0;
 }
 
 static inline skua_cx task_cx(skua_task *task)

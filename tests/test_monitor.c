@@ -86,6 +86,62 @@ T_TEST(monitor, a_backlog_of_longer_polls_than_before_is_shared)
 	T_EQ(skua_runtime_free(rt), 0);
 }
 
+/* What comes from outside to such a worker, which looks into its inbox at every eighth poll. */
+
+struct deceived {
+	skua_coro co;
+	int64_t rc;
+};
+
+static atomic_int stop_deceived, deceived_polls, polls_at_start;
+
+static skua_poll deceived(skua_cx *cx, struct deceived *self)
+{
+	struct sk_worker *worker = cx->worker;
+
+	SKUA_BEGIN(self);
+	while (stop_deceived == 0) {
+		sk_store(&worker->mean_poll_ns, 100, SK_RELAXED);
+		long_poll(1500000);
+		atomic_fetch_add(&deceived_polls, 1);
+		SKUA_AWAIT(self->rc = skua_yield(cx));
+	}
+	SKUA_END(0);
+}
+SKUA_CORO(deceived, struct deceived);
+
+static skua_poll note_start(skua_cx *cx, void *unused)
+{
+	(void)cx, (void)unused;
+	polls_at_start = deceived_polls;
+	return 0;
+}
+
+T_TEST(monitor, an_inbox_beside_longer_polls_than_before_is_shared)
+{
+	enum { ROUNDS = 24 };
+	skua_runtime *rt = runtime_of(2);
+	struct deceived future = {.co = SKUA_CORO_INIT(deceived)};
+	skua_task *task = start_future(rt, &future.co), *other;
+	int soon = 0;
+
+	for (int i = 0; i < ROUNDS; i++) {
+		int before = deceived_polls;
+
+		WAIT_UNTIL(deceived_polls > before + 1);
+		before = deceived_polls;
+		other = start(rt, note_start, NULL);
+		T_EQ(skua_task_wait(&other), 0);
+		/* The driver looks every 2 ms. By its own look it would take four polls in the mean. */
+		soon += polls_at_start - before <= 3;
+	}
+	T_LOG("%d of %d were started soon", soon, ROUNDS);
+	T_GE(soon, ROUNDS * 3 / 4);
+	stop_deceived = 1;
+	T_EQ(skua_task_wait(&task), 0);
+	T_EQ(skua_runtime_free(rt), 0);
+}
+
 /* ---- Timers beside long polls ---- */
 
 struct hog {

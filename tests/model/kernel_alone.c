@@ -106,7 +106,7 @@ MC_SCENARIO_WITH(worker, alone_after_two_wakes, LESS)
 static skua_poll yields_poll(skua_cx *cx, skua_future *self)
 {
 	if (begins(cx, self, wakes, 1)) {
-		sk_task_wake_running(cx->task, cx->worker);
+		sk_task_poll_again(cx->task);
 		return SKUA_PENDING;
 	}
 	return ready_when_seen();
@@ -119,6 +119,41 @@ MC_SCENARIO_WITH(worker, alone_when_it_gives_way, LESS)
 {
 	wanted = 1;
 	run(1, &yields_ops);
+}
+
+/* ---- A waker that is lent ---- */
+
+/* While the poll waits for it, which is all that is asked of a thread that uses a waker without
+ * having one of its own. */
+static void uses_the_lent_waker(void *argument)
+{
+	const skua_waker *lent = argument;
+	skua_waker own;
+
+	mc_assert(skua_waker_clone(lent, &own) == 0);
+	sk_fetch_add(&events, 1, SK_RELAXED);
+	skua_waker_wake_by_ref(lent);
+	skua_waker_drop(&own);
+}
+
+static skua_poll lends_poll(skua_cx *cx, skua_future *self)
+{
+	int thread;
+
+	if (self->line++ > 0)
+		return ready_when_seen();
+	thread = mc_thread(uses_the_lent_waker, (void *)(uintptr_t)skua_cx_waker(cx));
+	sk_task_poll_again(cx->task);
+	mc_join(thread);
+	return SKUA_PENDING;
+}
+
+static const skua_future_ops lends_ops = {lends_poll, NULL, sizeof(struct future), "lends", NULL};
+
+MC_SCENARIO_WITH(worker, alone_but_for_a_lent_waker, LESS)
+{
+	wanted = 1;
+	run(1, &lends_ops);
 }
 
 /* ---- The last reference ---- */
@@ -166,7 +201,7 @@ static skua_poll moves_poll(skua_cx *cx, skua_future *self)
 	if (self->line++ == 0) {
 		mc_start(runs_worker_1, 0);
 		mc_start(closes, 0);
-		sk_task_wake_running(cx->task, cx->worker);
+		sk_task_poll_again(cx->task);
 		return SKUA_PENDING;
 	}
 	return skua_cx_interrupt(cx) != 0 ? stop() : SKUA_PENDING;
