@@ -28,7 +28,7 @@ ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 CHART = "docs/benchmarks-engine.svg"
 OURS = "skua"
 PEERS = ("tokio", "go")
-RUN_SECONDS = 90  # how long one run of one program may take
+RUN_SECONDS = 40  # how long one run of one program may take
 LEAST_SAMPLES = 5  # behind every median
 
 MEMORY, IDLE = "engine/memory", "engine/idle"
