@@ -353,3 +353,40 @@ T_TEST(sched, tasks_that_yield_do_not_starve_those_from_outside)
 		T_EQ(skua_task_wait(&tasks[i]), 0);
 	T_EQ(end_sched(sched, 1000), 0);
 }
+
+static skua_poll note_the_delay(skua_cx *cx, struct step *self)
+{
+	(void)cx;
+	/* The other yielder may come between. */
+	T_LE(count_of(&polls) - self->number, SK_INBOX_INTERVAL + 2);
+	count_up(&gate);
+	return 0;
+}
+
+/* In its hundredth poll one yielder leaves a task in the inbox, as somebody outside would. */
+static skua_poll publish_and_yield(skua_cx *cx, struct step *self)
+{
+	struct sk_worker *worker = cx->worker;
+
+	if (count_of(&polls) == 100) {
+		struct step step = new_step(note_the_delay, 100);
+		struct sk_chain chain = {0};
+
+		sk_chain_add(&chain, sk_task_new(sched, &step.future, sizeof step, false));
+		sk_count(&worker->spawned, 1);
+		sk_inbox_push(&worker->inbox, &chain);
+	}
+	return yield_until_open(cx, self);
+}
+
+T_TEST(sched, an_inbox_beside_short_polls_waits_for_a_few_of_them)
+{
+	skua_task *tasks[2];
+
+	sched = start_sched(1);
+	for (unsigned i = 0; i < 2; i++)
+		tasks[i] = spawn_step(new_step(publish_and_yield, i));
+	for (unsigned i = 0; i < 2; i++)
+		T_EQ(skua_task_wait(&tasks[i]), 0);
+	T_EQ(end_sched(sched, 1000), 0);
+}
