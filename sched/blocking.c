@@ -84,14 +84,17 @@ static bool is_anybody_on_the_way(const struct sk_blocking *pool)
 	return pool->promised + pool->starting > 0;
 }
 
-/* A thread has arrived, and leaves jobs in the queue: those before it have not come back, so these
- * jobs block. Sends two, if there are two jobs. Under the lock. */
-static void send_more(struct sk_sched *sched)
+/* By a thread that has just taken a job: sees to those that it leaves in the queue. `arrived`: it has
+ * been sent for them; then the jobs before it have not ended, so they seem to block, and it sends two
+ * threads. Otherwise somebody is on the way, unless a start has failed. If one fails now, this thread
+ * comes to them when its own job ends. Under the lock. */
+static void send_to_the_rest(struct sk_sched *sched, bool arrived)
 {
 	struct sk_blocking *pool = &sched->blocking;
 
-	/* If that fails, this thread comes to the rest when its own job ends. */
-	if (pool->first != NULL && send_thread(sched) == 0 && pool->first != pool->last)
+	if (pool->first == NULL || (!arrived && is_anybody_on_the_way(pool)))
+		return;
+	if (send_thread(sched) == 0 && arrived && pool->first != pool->last)
 		(void)send_thread(sched);
 }
 
@@ -133,11 +136,8 @@ static skua_task *next_job(struct sk_sched *sched, bool arrived)
 	for (;;) {
 		skua_task *task = queue_pop(pool);
 
-		if (task != NULL && arrived)
-			send_more(sched);
-		/* A start has failed before, or there were as many threads as there may be. */
-		else if (task != NULL && pool->first != NULL && !is_anybody_on_the_way(pool))
-			(void)send_thread(sched);
+		if (task != NULL)
+			send_to_the_rest(sched, arrived);
 		if (task != NULL || pool->closed || expired)
 			return task;
 		if (deadline == 0)

@@ -77,11 +77,13 @@ static inline bool sk_idle_is_asleep(struct sk_idle *idle, unsigned worker)
 	return (sk_load(&idle->sleepers[worker / 64], SK_RELAXED) >> (worker % 64) & 1) != 0;
 }
 
+/* Of `sleepers`, in use. */
 static inline unsigned sk_idle_words(struct sk_idle *idle)
 {
 	return (idle->workers + 63) / 64;
 }
 
+/* Whether anybody sleeps. */
 static inline bool sk_idle_any_sleeper(struct sk_idle *idle)
 {
 	for (unsigned i = 0; i < sk_idle_words(idle); i++)
@@ -90,7 +92,7 @@ static inline bool sk_idle_any_sleeper(struct sk_idle *idle)
 	return false;
 }
 
-/* The same after sk_inbox_push, without a fence: if not, this worker will look into its inbox again. */
+/* Whether a worker sleeps, after sk_inbox_push and without a fence: if not, it will look again. */
 static inline bool sk_idle_sleeps(struct sk_idle *idle, unsigned worker)
 {
 	return (sk_load(&idle->sleepers[worker / 64], SK_SEQ_CST) >> (worker % 64) & 1) != 0;

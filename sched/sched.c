@@ -127,20 +127,17 @@ static void publish(struct sk_sched *sched, unsigned index, const struct sk_chai
 {
 	struct sk_worker *worker = sched->workers[index];
 	bool first = sk_inbox_push(&worker->inbox, chain);
+	bool asleep = sk_idle_sleeps(&sched->idle, index);
 
-	/* Without a monitor nobody comes later to what an awake worker does not come to. */
-	if (sched->options.driver_ops == NULL)
+	/* The step of the publishing side (idle.h). If the worker is awake there is no need of it, but
+	 * for those without a monitor, where nobody comes later to what that worker does not come to. */
+	if (asleep || sched->options.driver_ops == NULL)
 		sk_fence();
-	if (sk_idle_sleeps(&sched->idle, index)) {
-		/* The step of the publishing side (idle.h). */
-		sk_fence();
-		sk_sched_wake_one(sched, index);
-		return;
-	}
-	/* It is awake. Is its backlog worth waking another? It is written all the time: who looks at
-	 * it takes its cache lines. So only the first of those looks whose tasks the next one to empty
-	 * the inbox will find, and only if somebody could be woken. */
-	if (first && sk_idle_could_wake(&sched->idle) && sk_worker_is_behind(worker, chain->count))
+	/* The backlog of a worker is written all the time: who looks at it takes its cache lines. So
+	 * only the first of those looks whose tasks the next one to empty the inbox will find, and only
+	 * if somebody could be woken. */
+	if (asleep || (first && sk_idle_could_wake(&sched->idle) &&
+		       sk_worker_is_behind(worker, chain->count)))
 		sk_sched_wake_one(sched, index);
 }
 

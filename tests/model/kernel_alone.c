@@ -10,6 +10,7 @@
 #include "sched/task.h"
 #include "sched/worker.h"
 #include "tests/model/explorer.h"
+#include "tests/model/stop_sched.h"
 
 #define LESS .stale = 1, .spurious = -1
 
@@ -52,11 +53,7 @@ static void run(uint32_t workers, const skua_future_ops *ops)
 
 static skua_poll stop(void)
 {
-	sk_store(&sched->phase, SK_PHASE_STOPPED, SK_RELAXED);
-	sk_fence();
-	for (uint32_t i = 0; i < sched->options.workers; i++)
-		if (sk_idle_claim_worker(&sched->idle, i))
-			sk_unpark(&sched->workers[i]->parker);
+	stop_sched(sched);
 	return 7;
 }
 

@@ -10,6 +10,7 @@
 #include "sched/task.h"
 #include "sched/worker.h"
 #include "tests/model/explorer.h"
+#include "tests/model/stop_sched.h"
 #include "tests/model/sync_model.h"
 
 #define LESS .stale = 1, .spurious = -1
@@ -61,16 +62,6 @@ static void wakes(void *unused)
 	sk_task_wake_and_release(moving);
 }
 
-/* As sk_sched_stop, by a task. */
-static void stop(void)
-{
-	sk_store(&sched->phase, SK_PHASE_STOPPED, SK_RELEASE);
-	sk_fence();
-	for (unsigned i = 0; i < sched->options.workers; i++)
-		if (sk_idle_claim_worker(&sched->idle, i))
-			sk_unpark(&sched->workers[i]->parker);
-}
-
 /* ---- Tasks ---- */
 
 /* Blocks its worker until the other task has ended. */
@@ -97,7 +88,7 @@ static const skua_future_ops needed_ops = {needed_poll, NULL, sizeof(skua_future
 static skua_poll move_on(void)
 {
 	sk_unpark(&blocker);
-	stop();
+	stop_sched(sched);
 	return 7;
 }
 
@@ -229,7 +220,7 @@ static skua_poll one_of_four_poll(skua_cx *cx, skua_future *self)
 {
 	(void)cx, (void)self;
 	if (++written == 4)
-		stop();
+		stop_sched(sched);
 	return 7;
 }
 

@@ -175,34 +175,31 @@ MC_SCENARIO_WITH(worker, spawn_and_join, LESS)
 	end();
 }
 
-MC_SCENARIO_WITH(worker, wake_from_outside, LESS)
+static void wake_from_outside(uint32_t workers, const struct sk_driver_ops *ops)
 {
-	begin(1);
+	begin_with(workers, ops);
 	spawn(&wait_ops, 0, &handles[0]);
 	fire(0);
 	mc_assert(join(0) == 7);
 	end();
+}
+
+MC_SCENARIO_WITH(worker, wake_from_outside, LESS)
+{
+	wake_from_outside(1, NULL);
 }
 
 /* One certain worker, whose bit the publisher looks at twice without a fence: to choose it, and after
  * the push. */
 MC_SCENARIO_WITH(worker, publish_to_who_goes_to_sleep, .preemptions = 1, .stale = 2, .spurious = -1)
 {
-	begin_with(1, &driver_ops);
-	spawn(&wait_ops, 0, &handles[0]);
-	fire(0);
-	mc_assert(join(0) == 7);
-	end();
+	wake_from_outside(1, &driver_ops);
 }
 
 /* One who publishes is put off by a searcher that has nothing left to search. */
 MC_SCENARIO_WITH(worker, two_workers_publish_to_who_goes_to_sleep, TWO_WORKERS)
 {
-	begin_with(2, &driver_ops);
-	spawn(&wait_ops, 0, &handles[0]);
-	fire(0);
-	mc_assert(join(0) == 7);
-	end();
+	wake_from_outside(2, &driver_ops);
 }
 
 MC_SCENARIO_WITH(worker, cancel_from_outside, LESS)
@@ -415,9 +412,5 @@ MC_SCENARIO_WITH(worker, two_workers_a_task_spawns_and_joins, TWO_WORKERS)
 
 MC_SCENARIO_WITH(worker, two_workers_wake_from_outside, TWO_WORKERS)
 {
-	begin(2);
-	spawn(&wait_ops, 0, &handles[0]);
-	fire(0);
-	mc_assert(join(0) == 7);
-	end();
+	wake_from_outside(2, NULL);
 }
