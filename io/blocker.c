@@ -113,7 +113,7 @@ int skua_blocker_new(uint32_t backend, skua_blocker **out)
 	if (blocker == NULL)
 		return -ENOMEM;
 	blocker->ops = choose(backend);
-	blocker->epoll_fd = -1;
+	blocker->epoll_fd = blocker->interrupt_fd = -1;
 	rc = init_loop(&blocker->loop);
 	if (rc < 0) {
 		sk_free(blocker);
@@ -175,6 +175,8 @@ int skua_blocker_register(skua_blocker *blocker, int fd, skua_interest interest,
 {
 	if (blocker == NULL || registration == NULL || !valid_flags(interest.flags))
 		return -EINVAL;
+	if (interest.id >= SK_BLOCKER_IDS)
+		return -EINVAL;
 	if (fd < 0)
 		return -EBADF;
 	registration->interest = interest;
@@ -196,16 +198,41 @@ void skua_blocker_deregister(skua_blocker *blocker, skua_registration *registrat
 	blocker->ops->deregister(blocker, registration, close_fd != 0);
 }
 
-int skua_blocker_block(skua_blocker *blocker, skua_event *events, int capacity, int64_t timeout)
+/* How long the loop can do without being served: negative for ever, 0 if it must be now. */
+static int64_t time_of_loop(uv_loop_t *loop)
 {
-	if (blocker == NULL || events == NULL || capacity < 1)
-		return -EINVAL;
+	uv_update_time(loop);
+	return uv_backend_timeout(loop) * INT64_C(1000000);
+}
+
+/* The loop is in the set. Whoever only looks leaves it alone. */
+static int block_on_set(skua_blocker *blocker, skua_event *events, int capacity, int64_t timeout)
+{
+	int64_t left = timeout == 0 ? -1 : time_of_loop(&blocker->loop);
+	bool loop_ready = false;
+	int count;
+
+	if (left == 0) {
+		/* A timer is due, or a handle is new and not in the loop's own set yet. This may
+		 * take what was to end the wait, so there is none. */
+		uv_run(&blocker->loop, UV_RUN_NOWAIT);
+		timeout = 0;
+	} else if (left > 0 && (timeout < 0 || left < timeout)) {
+		timeout = left;
+	}
+	count = blocker->ops->collect(blocker, events, capacity, timeout, &loop_ready);
+	if (loop_ready)
+		uv_run(&blocker->loop, UV_RUN_NOWAIT);
+	return count < 0 ? 0 : count;
+}
+
+/* Everything is in the loop, or it is waited for alone. */
+static int block_on_loop(skua_blocker *blocker, skua_event *events, int capacity, int64_t timeout)
+{
 	blocker->events = events;
 	blocker->capacity = capacity;
 	blocker->count = 0;
-	if (timeout == 0 && blocker->ops->look != NULL) {
-		blocker->ops->look(blocker);
-	} else if (timeout == 0) {
+	if (timeout == 0) {
 		uv_run(&blocker->loop, UV_RUN_NOWAIT);
 	} else if (timeout < 0) {
 		uv_run(&blocker->loop, UV_RUN_ONCE);
@@ -222,6 +249,35 @@ int skua_blocker_block(skua_blocker *blocker, skua_event *events, int capacity, 
 	blocker->events = NULL;
 	blocker->capacity = 0;
 	return blocker->count;
+}
+
+int skua_blocker_block(skua_blocker *blocker, skua_event *events, int capacity, int64_t timeout)
+{
+	if (blocker == NULL || events == NULL || capacity < 1)
+		return -EINVAL;
+	if (blocker->ops->collect != NULL && !blocker->shared)
+		return block_on_set(blocker, events, capacity, timeout);
+	return block_on_loop(blocker, events, capacity, timeout);
+}
+
+int sk_blocker_share(skua_blocker *blocker)
+{
+	int rc = blocker->ops->share != NULL ? blocker->ops->share(blocker) : -ENOTSUP;
+
+	blocker->shared = rc == 0;
+	return rc;
+}
+
+int sk_blocker_collect(skua_blocker *blocker, skua_event *events, int capacity, int64_t timeout)
+{
+	bool unused;
+
+	return blocker->ops->collect(blocker, events, capacity, timeout, &unused);
+}
+
+void sk_blocker_interrupt(skua_blocker *blocker)
+{
+	blocker->ops->interrupt(blocker);
 }
 
 void skua_blocker_wake(skua_blocker *blocker)

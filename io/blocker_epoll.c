@@ -1,14 +1,16 @@
 /*
- * blocker_epoll.c - the Linux backend: an epoll set of our own, watched by the loop through one
- * uv_poll_t.
+ * blocker_epoll.c - the Linux backend: an epoll set of our own, in which the loop hangs.
  *
  * Descriptors are added edge-triggered, by the thread that registers them, without the loop's
  * knowledge: one epoll_ctl in the life of a connection that only reads, a second one when it first
  * has to wait for writing, none for each event. libuv itself could only watch them level-triggered,
  * with three epoll_ctl for each event, all on its own thread.
  *
- * A set inside a set is well supported since Linux 5.13; until then some wakes of the outer set
- * were lost (fixed by "epoll: restore waking from ep_done_scan()" there and in the stable trees).
+ * The set is not itself in another one: adding to a set that is takes a lock of the whole system
+ * (epnested_mutex in fs/eventpoll.c), and an event of it wakes twice. The loop's own set hangs in
+ * ours, level-triggered, unless ours is shared. A set inside a set is well supported since Linux
+ * 5.13; until then some wakes of the outer one were lost (fixed by "epoll: restore waking from
+ * ep_done_scan()" there and in the stable trees).
  */
 #ifdef __linux__
 
@@ -16,38 +18,85 @@
 
 #include <errno.h>
 #include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <time.h>
 #include <unistd.h>
 
-enum { LOOK_AT_ONCE = 512 };
+enum { COLLECT_AT_ONCE = 512 };
 
-static void look(skua_blocker *blocker)
+/* What is in the set besides descriptors. */
+#define LOOP_ID SK_BLOCKER_IDS
+#define INTERRUPT_ID (SK_BLOCKER_IDS + 1)
+
+/* ---- Waiting ---- */
+
+static int wait_rounded(int set, struct epoll_event *found, int capacity, int64_t timeout)
 {
-	struct epoll_event found[LOOK_AT_ONCE];
-	int room = blocker->capacity - blocker->count;
-	int n;
+	int64_t ms = timeout < 0 ? -1 : (timeout + 999999) / 1000000;
 
-	/* In close_loop nobody asks for events. */
-	if (room <= 0)
-		return;
-	n = epoll_wait(blocker->epoll_fd, found, room < LOOK_AT_ONCE ? room : LOOK_AT_ONCE, 0);
-	for (int i = 0; i < n; i++) {
-		uint32_t ready = 0;
-
-		if ((found[i].events & (EPOLLIN | EPOLLRDHUP | EPOLLPRI)) != 0)
-			ready |= SKUA_READABLE;
-		if ((found[i].events & EPOLLOUT) != 0)
-			ready |= SKUA_WRITABLE;
-		/* An error is for whoever waits: the system call will tell which. */
-		if ((found[i].events & (EPOLLERR | EPOLLHUP)) != 0)
-			ready |= SKUA_READABLE | SKUA_WRITABLE | SKUA_HANGUP;
-		sk_blocker_emit(blocker, found[i].data.u64, ready);
-	}
+	return epoll_wait(set, found, capacity, ms > INT32_MAX ? INT32_MAX : (int)ms);
 }
 
-static void on_ready(uv_poll_t *poll, int status, int events)
+/* To the nanosecond, where the kernel can: since Linux 5.11. */
+static int wait_exactly(int set, struct epoll_event *found, int capacity, int64_t timeout)
 {
-	(void)status, (void)events;
-	look(poll->data);
+#ifdef SK_HAS_EPOLL_PWAIT2
+	struct timespec time = {timeout / 1000000000, timeout % 1000000000};
+	int count = epoll_pwait2(set, found, capacity, &time, NULL);
+
+	/* Also what a sandbox says that does not know the call. */
+	if (count >= 0 || (errno != ENOSYS && errno != EPERM))
+		return count;
+#endif
+	return wait_rounded(set, found, capacity, timeout);
+}
+
+static uint32_t ready_of(uint32_t events)
+{
+	uint32_t ready = 0;
+
+	if ((events & (EPOLLIN | EPOLLRDHUP | EPOLLPRI)) != 0)
+		ready |= SKUA_READABLE;
+	if ((events & EPOLLOUT) != 0)
+		ready |= SKUA_WRITABLE;
+	/* An error is for whoever waits: the system call will tell which. */
+	if ((events & (EPOLLERR | EPOLLHUP)) != 0)
+		ready |= SKUA_READABLE | SKUA_WRITABLE | SKUA_HANGUP;
+	if ((events & (EPOLLERR | EPOLLHUP | EPOLLRDHUP | EPOLLPRI)) != 0)
+		ready |= SKUA_MORE;
+	return ready;
+}
+
+static int epoll_collect(skua_blocker *blocker, skua_event *events, int capacity, int64_t timeout,
+			 bool *loop_ready)
+{
+	struct epoll_event found[COLLECT_AT_ONCE];
+	int room = capacity < COLLECT_AT_ONCE ? capacity : COLLECT_AT_ONCE;
+	int count = 0, n;
+
+	if (timeout > 0)
+		n = wait_exactly(blocker->epoll_fd, found, room, timeout);
+	else
+		n = wait_rounded(blocker->epoll_fd, found, room, timeout);
+	if (n < 0)
+		return -errno;
+	for (int i = 0; i < n; i++) {
+		if (found[i].data.u64 == LOOP_ID)
+			*loop_ready = true;
+		else if (found[i].data.u64 != INTERRUPT_ID)
+			events[count++] =
+				(skua_event){found[i].data.u64, ready_of(found[i].events)};
+	}
+	return count;
+}
+
+/* ---- Beginning, sharing, end ---- */
+
+static int add(skua_blocker *blocker, int fd, uint64_t id, uint32_t events)
+{
+	struct epoll_event event = {.data.u64 = id, .events = events};
+
+	return epoll_ctl(blocker->epoll_fd, EPOLL_CTL_ADD, fd, &event) < 0 ? -errno : 0;
 }
 
 static int epoll_open(skua_blocker *blocker)
@@ -57,11 +106,7 @@ static int epoll_open(skua_blocker *blocker)
 	blocker->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
 	if (blocker->epoll_fd < 0)
 		return -errno;
-	rc = uv_poll_init(&blocker->loop, &blocker->epoll_poll, blocker->epoll_fd);
-	if (rc == 0) {
-		blocker->epoll_poll.data = blocker;
-		rc = uv_poll_start(&blocker->epoll_poll, UV_READABLE, on_ready);
-	}
+	rc = add(blocker, uv_backend_fd(&blocker->loop), LOOP_ID, EPOLLIN);
 	if (rc < 0)
 		close(blocker->epoll_fd);
 	return rc;
@@ -69,16 +114,37 @@ static int epoll_open(skua_blocker *blocker)
 
 static void epoll_close(skua_blocker *blocker)
 {
-	uv_poll_stop(&blocker->epoll_poll);
 	close(blocker->epoll_fd);
+	if (blocker->interrupt_fd >= 0)
+		close(blocker->interrupt_fd);
 }
+
+/* The eventfd is edge-triggered and never read: each write is an edge. */
+static int epoll_share(skua_blocker *blocker)
+{
+	struct epoll_event unused = {0};
+
+	blocker->interrupt_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (blocker->interrupt_fd < 0 ||
+	    epoll_ctl(blocker->epoll_fd, EPOLL_CTL_DEL, uv_backend_fd(&blocker->loop), &unused) < 0)
+		return -errno;
+	return add(blocker, blocker->interrupt_fd, INTERRUPT_ID, EPOLLIN | EPOLLET);
+}
+
+static void epoll_interrupt(skua_blocker *blocker)
+{
+	/* It cannot fail: the counter has room for 2^64 of them. */
+	eventfd_write(blocker->interrupt_fd, 1);
+}
+
+/* ---- Registering ---- */
 
 static int control(skua_blocker *blocker, int operation, skua_registration *registration)
 {
 	struct epoll_event event = {.data.u64 = registration->interest.id, .events = EPOLLET};
 
 	if ((registration->interest.flags & SKUA_READABLE) != 0)
-		event.events |= EPOLLIN | EPOLLRDHUP;
+		event.events |= EPOLLIN | EPOLLRDHUP | EPOLLPRI;
 	if ((registration->interest.flags & SKUA_WRITABLE) != 0)
 		event.events |= EPOLLOUT;
 	if (epoll_ctl(blocker->epoll_fd, operation, registration->fd, &event) < 0)
@@ -122,7 +188,9 @@ const struct sk_blocker_ops sk_blocker_epoll = {
 	.register_fd = epoll_register,
 	.rearm = epoll_rearm,
 	.deregister = epoll_deregister,
-	.look = look,
+	.collect = epoll_collect,
+	.share = epoll_share,
+	.interrupt = epoll_interrupt,
 };
 
 #endif

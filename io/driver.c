@@ -6,6 +6,7 @@
 #include <stdio.h>
 
 #include "io/blocker.h"
+#include "io/dispatch.h"
 #include "io/io.h"
 #include "sched/worker.h"
 
@@ -13,21 +14,28 @@ static void on_monitor(uv_timer_t *timer)
 {
 	struct sk_driver *driver = timer->data;
 
+	if (driver->assisted)
+		sk_assist_look(driver);
 	if (!sk_sched_monitor(driver->io->sched))
 		uv_timer_stop(timer);
 }
 
-int sk_driver_new(uint32_t backend, struct sk_io *io, struct sk_driver **out)
+int sk_driver_new(uint32_t backend, bool assisted, struct sk_io *io, struct sk_driver **out)
 {
-	struct sk_driver *driver = sk_calloc(1, sizeof *driver);
+	struct sk_driver *driver = sk_calloc_aligned(sizeof *driver);
 	int rc;
 
 	if (driver == NULL)
 		return -ENOMEM;
 	driver->io = io;
+	driver->assisted = assisted;
+	sk_assist_init(&driver->assist);
 	rc = skua_blocker_new(backend, &driver->blocker);
+	if (rc == 0 && assisted)
+		rc = sk_blocker_share(driver->blocker);
 	if (rc < 0) {
-		sk_free(driver);
+		skua_blocker_free(driver->blocker);
+		sk_free_aligned(driver);
 		return rc;
 	}
 	uv_timer_init(&driver->blocker->loop, &driver->monitor);
@@ -36,23 +44,26 @@ int sk_driver_new(uint32_t backend, struct sk_io *io, struct sk_driver **out)
 	return 0;
 }
 
+static void add_to_batch(void *batch, sk_waiter waiter)
+{
+	sk_batch_add(batch, waiter);
+}
+
 static void dispatch(struct sk_driver *driver, const skua_event *events, int count)
 {
-	struct sk_batch *batch = &driver->batch;
-
-	for (int i = 0; i < count; i++) {
-		struct sk_source *source = sk_source_of_event(&driver->io->sources, events[i].id);
-
-		if (source == NULL)
-			continue;
-		if ((events[i].ready & SKUA_READABLE) != 0)
-			sk_batch_add(batch, sk_slot_fire(&source->slots[SK_READ]));
-		if ((events[i].ready & SKUA_WRITABLE) != 0)
-			sk_batch_add(batch, sk_slot_fire(&source->slots[SK_WRITE]));
-	}
-	sk_batch_publish(batch);
+	sk_dispatch(driver->io, events, count, add_to_batch, &driver->batch);
+	sk_batch_publish(&driver->batch);
 	sk_count(&driver->batches, 1);
 	sk_count(&driver->events, (uint64_t)count);
+}
+
+void sk_driver_look(struct sk_driver *driver)
+{
+	skua_event events[SK_DRIVER_EVENTS];
+	int count = sk_blocker_collect(driver->blocker, events, SK_DRIVER_EVENTS, 0);
+
+	if (count > 0)
+		dispatch(driver, events, count);
 }
 
 /* Lets the others run, and looks again, while that brings anything; but not for long, because the
@@ -127,7 +138,7 @@ void sk_driver_free(struct sk_driver *driver)
 		return;
 	sk_batch_destroy(&driver->batch);
 	skua_blocker_free(driver->blocker);
-	sk_free(driver);
+	sk_free_aligned(driver);
 }
 
 /* ---- The table by which the scheduler sees the driver ---- */
@@ -157,3 +168,12 @@ static void dump(void *argument, FILE *file)
 }
 
 const struct sk_driver_ops sk_io_driver_ops = {.watch = watch, .dump = dump};
+
+const struct sk_driver_ops sk_io_assisted_driver_ops = {
+	.watch = watch,
+	.dump = dump,
+	.begin_poll = sk_assist_begin,
+	.poll = sk_assist_poll,
+	.end_poll = sk_assist_end,
+	.interrupt = sk_assist_interrupt,
+};

@@ -9,13 +9,15 @@
  * (docs/design.md).
  *
  * The first driver also looks after the workers (sk_sched_monitor) by a timer of its loop, which
- * runs only while some worker is awake.
+ * runs only while some worker is awake. With SKUA_IO_POLL=assist the workers wait for its events
+ * themselves (assist.h), and it serves the loop, that timer, and those whom no worker comes to.
  */
 #ifndef SKUA_IO_DRIVER_H
 #define SKUA_IO_DRIVER_H
 
 #include <uv.h>
 
+#include "io/assist.h"
 #include "sched/sched.h"
 #include "sched/sync.h"
 
@@ -39,12 +41,17 @@ struct sk_driver {
 	uv_timer_t monitor; /* of the blocker's loop */
 	struct sk_batch batch;
 	SK_ATOMIC(uint64_t) batches, events;
+	bool assisted; /* workers poll: the blocker is shared */
+	struct sk_assist assist;
 };
 
-/* Makes a driver that does not run yet. */
-int sk_driver_new(uint32_t backend, struct sk_io *io, struct sk_driver **out);
+/* Makes a driver that does not run yet. `assisted`: workers poll in its place. */
+int sk_driver_new(uint32_t backend, bool assisted, struct sk_io *io, struct sk_driver **out);
 int sk_driver_start(struct sk_driver *driver, unsigned index);
 void sk_driver_stop(struct sk_driver *driver);
 void sk_driver_free(struct sk_driver *driver);
+
+/* Looks at a shared set, with the token, and dispatches what is ready. The driver's thread. */
+void sk_driver_look(struct sk_driver *driver);
 
 #endif /* SKUA_IO_DRIVER_H */

@@ -5,7 +5,7 @@
 
 #include "io/driver.h"
 
-int sk_io_new(uint32_t backend, uint32_t drivers, struct sk_io **out)
+int sk_io_new(uint32_t backend, bool assisted, uint32_t drivers, struct sk_io **out)
 {
 	struct sk_io *io = sk_calloc(1, sizeof *io);
 	int rc = 0;
@@ -17,7 +17,8 @@ int sk_io_new(uint32_t backend, uint32_t drivers, struct sk_io **out)
 	if (io->drivers == NULL)
 		rc = -ENOMEM;
 	while (rc == 0 && io->driver_count < drivers) {
-		rc = sk_driver_new(backend, io, &io->drivers[io->driver_count]);
+		rc = sk_driver_new(backend, assisted && io->driver_count == 0, io,
+				   &io->drivers[io->driver_count]);
 		if (rc == 0)
 			io->driver_count++;
 	}

@@ -31,8 +31,9 @@ static inline struct sk_io *sk_io_of(skua_runtime *runtime)
 	return ((struct sk_runtime_head *)(void *)runtime)->io;
 }
 
-/* Makes the drivers, which do not run yet. Returns 0 or a negative errno. */
-int sk_io_new(uint32_t backend, uint32_t drivers, struct sk_io **out);
+/* Makes the drivers, which do not run yet. `assisted`: workers poll in the place of the first one.
+ * Returns 0 or a negative errno. */
+int sk_io_new(uint32_t backend, bool assisted, uint32_t drivers, struct sk_io **out);
 
 /* Tells it its scheduler, and starts the drivers' threads. On failure call sk_io_stop. */
 int sk_io_start(struct sk_io *io, struct sk_sched *sched);
@@ -43,8 +44,8 @@ void sk_io_stop(struct sk_io *io);
 /* Closes every descriptor that is still open, and frees everything. */
 void sk_io_free(struct sk_io *io);
 
-/* The driver that watches over the workers: for sk_sched_options. */
-extern const struct sk_driver_ops sk_io_driver_ops;
+/* The driver that watches over the workers, the first: for sk_sched_options. */
+extern const struct sk_driver_ops sk_io_driver_ops, sk_io_assisted_driver_ops;
 
 void sk_io_stats(struct sk_io *io, skua_stats *stats);
 

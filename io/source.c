@@ -134,6 +134,8 @@ struct sk_source *sk_source_new(struct sk_io *io, int fd)
 		sk_store(&source->pending[i], 0, SK_RELAXED);
 	}
 	sk_store(&source->interest, 0, SK_RELAXED);
+	sk_store(&source->more, false, SK_RELAXED);
+	source->drained = false;
 	/* One reference of the handle, one of the descriptor. */
 	sk_store(&source->life, 2 * REFERENCE, SK_RELAXED);
 	return source;
@@ -378,6 +380,18 @@ static skua_poll begin_or_give_up(skua_cx *cx, struct sk_source *source,
 	return 0;
 }
 
+/* Whether there is something to try for: see "short reads" in source.h. */
+static bool is_worth_trying(struct sk_source *source, enum sk_direction direction)
+{
+	if (direction != SK_READ || !source->drained)
+		return true;
+	/* The slot first, which acquires: an event tells of `more` before it fires. */
+	if (!sk_slot_is_ready(&source->slots[SK_READ]) && !sk_load(&source->more, SK_RELAXED))
+		return false;
+	source->drained = false;
+	return true;
+}
+
 skua_poll sk_source_operate(skua_cx *cx, struct sk_source *source, enum sk_direction direction,
 			    sk_attempt *attempt, void *argument)
 {
@@ -386,10 +400,12 @@ skua_poll sk_source_operate(skua_cx *cx, struct sk_source *source, enum sk_direc
 	if (result != 0)
 		return result;
 	for (;;) {
-		sk_slot_reset(&source->slots[direction]);
-		result = attempt(cx, source, argument);
-		if (result != -EAGAIN)
-			break;
+		if (is_worth_trying(source, direction)) {
+			sk_slot_reset(&source->slots[direction]);
+			result = attempt(cx, source, argument);
+			if (result != -EAGAIN)
+				break;
+		}
 		result = arm_and_wait(cx, source, direction);
 		if (result != 0)
 			break;

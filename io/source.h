@@ -9,11 +9,21 @@
  * An operation (sk_source_operate) is tried first and waits only when the kernel says EAGAIN:
  *
  *     begin   takes the direction: nobody else may have it, and the descriptor may not be closing
- *     loop:   reset the slot                an event from here on is kept
+ *     loop:   if it is known that the kernel has nothing, and there was no event since: go to wait
+ *             reset the slot                an event from here on is kept
  *             attempt the system call       done, unless EAGAIN
  *             register or rearm             the first time, or on a one-shot backend
  *             wait in the slot              if an event has come since the reset: loop
  *     pending the direction is kept; the task is polled again when the slot fires
+ *
+ * Short reads. A read of a stream that gives less than was asked for has emptied the socket, as one
+ * that says EAGAIN: the next one need not ask the kernel, but waits at once, unless the slot has become
+ * ready since it was reset before that read (`drained`). That saves a system call for each request.
+ * It is wrong if there is something to be read that brings no further event: the end of the stream or
+ * an error, when it has been reported together with the data, and data behind a mark of urgent data.
+ * Who dispatches such an event says so before it fires the slot, for the rest of the source's life
+ * (`more`), and reads go on until EAGAIN then. (Tokio and Asio do the same, or can; lost ends of
+ * streams: dotnet/runtime#38747.)
  *
  * Life. One word holds it: CLOSING, one bit for each direction that an operation has taken, `users`
  * that are inside a system call, and `references`. So beginning and ending an operation is one
@@ -60,6 +70,8 @@ struct sk_source {
 	struct sk_obligation obligations[2]; /* of that task */
 	SK_ATOMIC(uint32_t) generation;
 	SK_ATOMIC(uint32_t) interest; /* directions registered so far */
+	SK_ATOMIC(bool) more;         /* a short read does not say that there is nothing left */
+	bool drained;                 /* belongs to who holds the direction of reading */
 	uint32_t index;
 	int fd;
 	struct sk_io *io;
@@ -94,11 +106,24 @@ void sk_source_close(struct sk_source *source);
 /* The source of an event, or NULL if that is long gone. */
 struct sk_source *sk_source_of_event(struct sk_source_table *table, uint64_t id);
 
+/* By who dispatches an event, before it fires the slot: see "short reads". */
+static inline void sk_source_has_more(struct sk_source *source)
+{
+	/* Relaxed: the fire that follows releases it. */
+	sk_store(&source->more, true, SK_RELAXED);
+}
+
 /*
  * One attempt at an operation: returns its result, -EAGAIN if the kernel is not ready, or
  * SKUA_PENDING after it has arranged for the task to be woken itself.
  */
 typedef skua_poll sk_attempt(skua_cx *cx, struct sk_source *source, void *argument);
+
+/* Inside an attempt at reading, of a stream: the kernel has given all that it had. */
+static inline void sk_source_is_drained(struct sk_source *source)
+{
+	source->drained = true;
+}
 
 /* Polls an operation in one direction. */
 skua_poll sk_source_operate(skua_cx *cx, struct sk_source *source, enum sk_direction direction,

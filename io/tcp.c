@@ -54,6 +54,7 @@ static bool is_size(size_t size)
 static skua_poll attempt_read(skua_cx *cx, struct sk_source *source, void *argument)
 {
 	struct bytes *bytes = argument;
+	skua_poll n;
 
 	(void)cx;
 	if (!is_size(bytes->size))
@@ -61,7 +62,10 @@ static skua_poll attempt_read(skua_cx *cx, struct sk_source *source, void *argum
 	/* The kernel would wait for data even then. */
 	if (bytes->size == 0)
 		return 0;
-	return result_of(recv(source->fd, bytes->data, bytes->size, 0));
+	n = result_of(recv(source->fd, bytes->data, bytes->size, 0));
+	if (n == -EAGAIN || (n > 0 && (size_t)n < bytes->size))
+		sk_source_is_drained(source);
+	return n;
 }
 
 skua_poll skua_read(skua_cx *cx, skua_tcp *conn, void *buffer, size_t size)

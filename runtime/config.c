@@ -58,6 +58,7 @@ static const char *const io_backend_words[] = {"auto", "epoll", "uv"};
 #define BEST_IO_BACKEND SKUA_IO_BACKEND_UV
 static const char *const io_backend_words[] = {"auto", NULL, "uv"};
 #endif
+static const char *const io_poll_words[] = {"auto", "driver", "assist"};
 static const char *const log_words[] = {"off", "error", "warn", "info"};
 
 #define FIELD(name) #name, offsetof(skua_config, name)
@@ -70,6 +71,8 @@ static const struct knob knobs[] = {
 	{"SKUA_IO_THREADS", FIELD(io_threads), NUMBER, 1, 1, 64, NULL, "", "driver threads"},
 	{"SKUA_IO_BACKEND", FIELD(io_backend), CHOICE, SKUA_IO_BACKEND_AUTO, 0, 2, io_backend_words,
 	 "", "what tells that a socket is ready"},
+	{"SKUA_IO_POLL", FIELD(io_poll), CHOICE, SKUA_IO_POLL_AUTO, 0, 2, io_poll_words, "",
+	 "who waits for events"},
 	{"SKUA_MAX_BLOCKING", FIELD(max_blocking), NUMBER, 512, 1, 10000, NULL, "",
 	 "threads for calls that block, at most"},
 	{"SKUA_BLOCKING_KEEPALIVE_MS", FIELD(blocking_keepalive_ms), NUMBER, 10000, 0, UINT32_MAX,
@@ -89,8 +92,9 @@ static const struct knob knobs[] = {
 static_assert(sizeof knobs / sizeof *knobs == SK_KNOB_COUNT, "SK_KNOB_COUNT is not right");
 static_assert(SKUA_KNOB_LOG == 1u << (SK_KNOB_COUNT - 1), "the last knob is SKUA_LOG");
 
-enum { CPUS_KNOB = 1 };
+enum { CPUS_KNOB = 1, IO_POLL_KNOB = 4 };
 static_assert(SKUA_KNOB_CPUS == 1u << CPUS_KNOB, "CPUS_KNOB is not right");
+static_assert(SKUA_KNOB_IO_POLL == 1u << IO_POLL_KNOB, "IO_POLL_KNOB is not right");
 
 #define ALL_KNOBS ((1u << SK_KNOB_COUNT) - 1)
 
@@ -362,6 +366,26 @@ static void settle_automatic(struct sk_config *config)
 		public->io_backend = BEST_IO_BACKEND;
 		config->automatic |= SKUA_KNOB_IO_BACKEND;
 	}
+	if (public->io_poll == SKUA_IO_POLL_AUTO) {
+		public->io_poll = public->io_backend == SKUA_IO_BACKEND_EPOLL ? SKUA_IO_POLL_ASSIST
+									      : SKUA_IO_POLL_DRIVER;
+		config->automatic |= SKUA_KNOB_IO_POLL;
+	}
+}
+
+/* Only the epoll backend can be waited for by workers: a loop of libuv is its own thread's. */
+static int check_io_poll(struct sk_config *config)
+{
+	const struct knob *knob = &knobs[IO_POLL_KNOB];
+	struct place place = {knob, NULL};
+
+	if (config->public.io_poll != SKUA_IO_POLL_ASSIST ||
+	    config->public.io_backend == SKUA_IO_BACKEND_EPOLL)
+		return 0;
+	if (config->origin[IO_POLL_KNOB] == SK_ORIGIN_ENVIRONMENT)
+		place.variable_value = "assist";
+	return reject(config, &place,
+		      "needs the epoll backend; leave it out, or set SKUA_IO_BACKEND to epoll");
 }
 
 static void check_environment(void)
@@ -400,6 +424,8 @@ static int resolve(const skua_config *config, struct sk_config *resolved)
 		check_environment();
 	if (result == 0)
 		settle_automatic(resolved);
+	if (result == 0)
+		result = check_io_poll(resolved);
 	return result;
 }
 

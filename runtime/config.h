@@ -6,7 +6,7 @@
 
 #include "skua/runtime.h"
 
-#define SK_KNOB_COUNT 10
+#define SK_KNOB_COUNT 11
 
 /* Where a value came from. */
 enum sk_origin {

@@ -19,6 +19,11 @@ enum { MAX_CPU_LIST = SK_MAX_WORKERS };
 
 /* ---- Beginning ---- */
 
+static bool is_assisted(const skua_config *config)
+{
+	return config->io_poll == SKUA_IO_POLL_ASSIST;
+}
+
 static int new_sched(skua_runtime *rt)
 {
 	const skua_config *config = &rt->config.public;
@@ -32,7 +37,7 @@ static int new_sched(skua_runtime *rt)
 		.blocking_keepalive_ms = config->blocking_keepalive_ms,
 		.cpus = cpus,
 		.runtime = rt,
-		.driver_ops = &sk_io_driver_ops,
+		.driver_ops = is_assisted(config) ? &sk_io_assisted_driver_ops : &sk_io_driver_ops,
 		.driver = rt->head.io->drivers[0],
 	};
 
@@ -65,7 +70,8 @@ static unsigned tear_down(skua_runtime *rt)
 static int start(skua_runtime *rt)
 {
 	const skua_config *config = &rt->config.public;
-	int rc = sk_io_new(config->io_backend, config->io_threads, &rt->head.io);
+	int rc = sk_io_new(config->io_backend, is_assisted(config), config->io_threads,
+			   &rt->head.io);
 
 	if (rc == 0)
 		rc = new_sched(rt);

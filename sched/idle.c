@@ -11,6 +11,7 @@ void sk_idle_init(struct sk_idle *idle, uint32_t workers)
 	for (unsigned i = 0; i < SK_IDLE_WORDS; i++)
 		sk_init(&idle->sleepers[i], 0);
 	sk_init(&idle->searching, 0);
+	sk_init(&idle->polling, UINT32_MAX);
 	idle->workers = workers;
 }
 
@@ -24,19 +25,22 @@ static bool take(struct sk_idle *idle, unsigned worker)
 
 static int take_any(struct sk_idle *idle, unsigned preferred)
 {
-	if (sk_idle_is_asleep(idle, preferred) && take(idle, preferred))
+	uint32_t polling = sk_load(&idle->polling, SK_RELAXED);
+
+	if (preferred != polling && sk_idle_is_asleep(idle, preferred) && take(idle, preferred))
 		return (int)preferred;
 	for (unsigned i = 0; i < sk_idle_words(idle); i++) {
 		uint64_t sleepers = sk_load(&idle->sleepers[i], SK_RELAXED);
 
-		while (sleepers != 0) {
+		for (; sleepers != 0; sleepers &= sleepers - 1) {
 			unsigned worker = i * 64 + (unsigned)__builtin_ctzll(sleepers);
 
-			if (take(idle, worker))
+			if (worker != polling && take(idle, worker))
 				return (int)worker;
-			sleepers &= sleepers - 1;
 		}
 	}
+	if (polling != UINT32_MAX && sk_idle_is_asleep(idle, polling) && take(idle, polling))
+		return (int)polling;
 	return -1;
 }
 

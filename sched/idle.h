@@ -43,13 +43,16 @@ enum { SK_MAX_WORKERS = 512, SK_IDLE_WORDS = SK_MAX_WORKERS / 64 };
 struct sk_idle {
 	SK_ATOMIC(uint64_t) sleepers[SK_IDLE_WORDS] SK_ALIGNED;
 	SK_ATOMIC(uint32_t) searching SK_ALIGNED;
+	/* The one that waits for events in its sleep, or UINT32_MAX: whom to wake last. A hint. */
+	SK_ATOMIC(uint32_t) polling;
 	uint32_t workers SK_ALIGNED;
 };
 
 void sk_idle_init(struct sk_idle *idle, uint32_t workers);
 
 /*
- * After sk_fence: claims a sleeper to be unparked, counted as searching. Prefers `preferred`.
+ * After sk_fence: claims a sleeper to be unparked, counted as searching. Prefers `preferred`, and
+ * takes the one that waits for events only if there is no other.
  * Returns its index, or -1 if nobody sleeps or somebody searches already.
  */
 int sk_idle_claim(struct sk_idle *idle, unsigned preferred);

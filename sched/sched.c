@@ -97,7 +97,8 @@ static void wake_claimed(struct sk_sched *sched, int index)
 	if (index < 0)
 		return;
 	sk_fetch_add(&sched->workers[index]->wakes, 1, SK_RELAXED);
-	sk_unpark(&sched->workers[index]->parker);
+	if (sk_unpark(&sched->workers[index]->parker))
+		sched->options.driver_ops->interrupt(sched->options.driver);
 }
 
 bool sk_sched_wake_one(struct sk_sched *sched, unsigned preferred)
@@ -617,6 +618,8 @@ void sk_sched_stats(struct sk_sched *sched, skua_stats *stats)
 		stats->stolen += sk_load(&worker->stolen, SK_RELAXED);
 		stats->parks += sk_load(&worker->parks, SK_RELAXED);
 		stats->wakes += sk_load(&worker->wakes, SK_RELAXED);
+		stats->io_batches += sk_load(&worker->io_batches, SK_RELAXED);
+		stats->io_events += sk_load(&worker->io_events, SK_RELAXED);
 	}
 	sk_mutex_lock(&sched->blocking.lock);
 	stats->blocking_threads = sched->blocking.threads;

@@ -34,6 +34,10 @@
 
 struct sk_worker;
 
+/* Whether a worker may poll for events itself: yes; no, because another one waits for them; no,
+ * because somebody looks just now. */
+enum sk_poll_right { SK_POLL_YOURS, SK_POLL_TAKEN, SK_POLL_BUSY };
+
 /* How the scheduler sees the driver. May be absent (tests): then nothing is ever paced. */
 struct sk_driver_ops {
 	/* Some worker is awake: call sk_sched_monitor every SK_MONITOR_MS until it returns false.
@@ -41,6 +45,17 @@ struct sk_driver_ops {
 	void (*watch)(void *driver);
 	/* For sk_sched_dump; may be NULL. */
 	void (*dump)(void *driver, FILE *file);
+
+	/*
+	 * Polling by workers (io/assist.h); all NULL where only the driver polls. A worker asks for
+	 * the right, to wait or only to look; with it, it waits for events until `deadline` (0: it
+	 * only looks), finds the tasks that they have woken in its inbox, and gives the right back.
+	 * `interrupt`, by any thread: the wait that goes on, or the next one, returns.
+	 */
+	enum sk_poll_right (*begin_poll)(void *driver, bool block);
+	void (*poll)(void *driver, struct sk_worker *worker, uint64_t deadline);
+	void (*end_poll)(void *driver);
+	void (*interrupt)(void *driver);
 };
 
 enum { SK_PHASE_OPEN, SK_PHASE_CLOSING, SK_PHASE_STOPPED };

@@ -34,25 +34,25 @@ void sk_worker_destroy(struct sk_worker *worker)
 
 /* ---- Queueing ---- */
 
-bool sk_worker_is_behind(struct sk_worker *worker, uint64_t more)
+bool sk_worker_is_behind(struct sk_worker *worker, int64_t more)
 {
-	uint64_t backlog = sk_deque_length(&worker->deque) + more;
+	int64_t backlog = (int64_t)sk_deque_length(&worker->deque) + more;
 
-	if (worker->sched->options.driver_ops == NULL)
+	if (worker->sched->options.driver_ops == NULL || backlog <= 0)
 		return backlog > 0;
-	return backlog * sk_load(&worker->mean_poll_ns, SK_RELAXED) >= SK_WAKE_COST_NS;
+	return (uint64_t)backlog * sk_load(&worker->mean_poll_ns, SK_RELAXED) >= SK_WAKE_COST_NS;
 }
 
 /*
- * After work was added to the own queue. This worker is awake and will come to it, so a sleeper
+ * After work was added to the own queue, of which it runs one task next if `more` is -1. This worker is awake and will come to it, so a sleeper
  * that is missed here costs time at worst, and the monitor bounds that; without a monitor the full
  * protocol is followed.
  */
-static void offer(struct sk_worker *worker)
+static void offer(struct sk_worker *worker, int64_t more)
 {
 	struct sk_sched *sched = worker->sched;
 
-	if (!sk_worker_is_behind(worker, 0))
+	if (!sk_worker_is_behind(worker, more))
 		return;
 	if (sched->options.driver_ops == NULL)
 		sk_fence();
@@ -91,7 +91,7 @@ void sk_worker_queue_last(struct sk_worker *worker, skua_task *task)
 	if (migrate(worker, task))
 		return;
 	push(worker, task);
-	offer(worker);
+	offer(worker, 0);
 }
 
 void sk_worker_queue_hot(struct sk_worker *worker, skua_task *task)
@@ -127,7 +127,7 @@ static void empty_inbox(struct sk_worker *worker, struct sk_inbox *inbox)
 		push(worker, task);
 		task = next;
 	}
-	offer(worker);
+	offer(worker, -1);
 }
 
 /* ---- The list of tasks that have once been pending here ---- */
@@ -452,6 +452,41 @@ static void spin(struct sk_worker *worker)
 	}
 }
 
+/* Sleeps by waiting for events, with the right to. Returns whether it was unparked. */
+static bool sleep_in_poll(struct sk_worker *worker)
+{
+	const struct sk_sched_options *options = &worker->sched->options;
+	bool notified = true;
+
+	sk_store(&worker->sched->idle.polling, worker->index, SK_RELAXED);
+	if (sk_park_elsewhere(&worker->parker)) {
+		options->driver_ops->poll(options->driver, worker, sk_timers_next(&worker->timers));
+		notified = sk_park_end(&worker->parker);
+	}
+	sk_store(&worker->sched->idle.polling, UINT32_MAX, SK_RELAXED);
+	options->driver_ops->end_poll(options->driver);
+	return notified;
+}
+
+/* Sleeps until unparked (true), or until a timer is due or there are events (false). */
+static bool sleep_somewhere(struct sk_worker *worker)
+{
+	const struct sk_sched_options *options = &worker->sched->options;
+	enum sk_poll_right right = SK_POLL_TAKEN;
+
+	if (options->driver_ops != NULL && options->driver_ops->begin_poll != NULL)
+		right = options->driver_ops->begin_poll(options->driver, true);
+	if (right == SK_POLL_BUSY) {
+		/* In a moment it will be free, and somebody has to take it then. */
+		sk_thread_yield();
+		return false;
+	}
+	sk_count(&worker->parks, 1);
+	if (right == SK_POLL_YOURS)
+		return sleep_in_poll(worker);
+	return sk_park(&worker->parker, sk_timers_next(&worker->timers));
+}
+
 /* Sleeps, unless there is work after all. Returns whether the worker comes back as a searcher. */
 static bool sleep_or_not(struct sk_worker *worker, bool searching)
 {
@@ -460,10 +495,8 @@ static bool sleep_or_not(struct sk_worker *worker, bool searching)
 
 	sk_idle_sleep(idle, worker->index, searching);
 	parked = !must_stay_awake(worker);
-	if (parked) {
-		sk_count(&worker->parks, 1);
-		notified = sk_park(&worker->parker, sk_timers_next(&worker->timers));
-	}
+	if (parked)
+		notified = sleep_somewhere(worker);
 	if (notified)
 		return true;
 	if (sk_idle_wake_self(idle, worker->index)) {
@@ -509,6 +542,18 @@ static skua_task *find_work(struct sk_worker *worker)
 	return task;
 }
 
+/* A busy worker looks for events, too, or they would wait until it is idle. */
+static void look_for_events(struct sk_worker *worker)
+{
+	const struct sk_sched_options *options = &worker->sched->options;
+
+	if (options->driver_ops == NULL || options->driver_ops->begin_poll == NULL ||
+	    options->driver_ops->begin_poll(options->driver, false) != SK_POLL_YOURS)
+		return;
+	options->driver_ops->poll(options->driver, worker, 0);
+	options->driver_ops->end_poll(options->driver);
+}
+
 static void maintain(struct sk_worker *worker)
 {
 	uint64_t now = sk_now();
@@ -516,6 +561,7 @@ static void maintain(struct sk_worker *worker)
 	measure(worker, now);
 	sk_timers_fire(&worker->timers, now);
 	reap(worker);
+	look_for_events(worker);
 	if (sk_load(&worker->sched->stranded, SK_RELAXED) != 0)
 		rescue(worker);
 }

@@ -52,6 +52,7 @@ struct sk_worker {
 	SK_ATOMIC(uint64_t) stuck_tick;   /* the driver's word that this poll takes long */
 	SK_ATOMIC(uint64_t) mean_poll_ns; /* a moving average */
 	SK_ATOMIC(uint64_t) spawned, completed, stolen, parks;
+	SK_ATOMIC(uint64_t) io_batches, io_events; /* that it has waited for itself */
 	struct sk_timers timers;
 
 	/* The worker's own. */
@@ -95,7 +96,7 @@ void sk_worker_queue_last(struct sk_worker *worker, skua_task *task);
 bool sk_worker_has_backlog(struct sk_worker *worker);
 
 /* Whether `more` tasks on top of its queue are worth waking somebody. */
-bool sk_worker_is_behind(struct sk_worker *worker, uint64_t more);
+bool sk_worker_is_behind(struct sk_worker *worker, int64_t more);
 
 /* Adds to a counter that one thread writes. */
 #define sk_count(counter, n) sk_store(counter, sk_load(counter, SK_RELAXED) + (n), SK_RELEASE)

@@ -17,18 +17,19 @@
 #include <skua.h>
 
 #include "harness.h"
+#include "io_kinds.h"
 
 /* ---- Runtimes ---- */
 
 /* A config whose knobs the environment cannot change. */
-static inline void quiet_config(skua_config *config, uint32_t workers, uint32_t backend)
+static inline void quiet_config(skua_config *config, uint32_t workers, uint32_t kind)
 {
 	skua_config_init(config);
 	config->workers = workers;
-	config->io_backend = backend;
+	io_configure(config, kind);
 	config->log = SKUA_LOG_ERROR;
 	config->pinned = SKUA_KNOB_WORKERS | SKUA_KNOB_CPUS | SKUA_KNOB_IO_THREADS |
-			 SKUA_KNOB_IO_BACKEND | SKUA_KNOB_MAX_BLOCKING |
+			 SKUA_KNOB_IO_BACKEND | SKUA_KNOB_IO_POLL | SKUA_KNOB_MAX_BLOCKING |
 			 SKUA_KNOB_BLOCKING_KEEPALIVE_MS | SKUA_KNOB_BUDGET | SKUA_KNOB_SPIN_US |
 			 SKUA_KNOB_SHUTDOWN_MS | SKUA_KNOB_LOG;
 }
@@ -43,11 +44,11 @@ static inline skua_runtime *runtime_with(skua_config *config)
 	return rt;
 }
 
-static inline skua_runtime *runtime_on(uint32_t workers, uint32_t backend)
+static inline skua_runtime *runtime_on(uint32_t workers, uint32_t kind)
 {
 	skua_config config;
 
-	quiet_config(&config, workers, backend);
+	quiet_config(&config, workers, kind);
 	return runtime_with(&config);
 }
 
@@ -56,18 +57,35 @@ static inline skua_runtime *runtime_of(uint32_t workers)
 	return runtime_on(workers, SKUA_IO_BACKEND_AUTO);
 }
 
-/* A test that runs on each of the two backends of the IO, as NAME_epoll and NAME_uv. */
-#define T_ON_BOTH(suite, name)                                                                     \
+/* A test of the IO blocker that runs on each backend, as NAME_epoll and NAME_uv. */
+#define T_ON_BACKENDS(suite, name)                                                                 \
 	static void suite##_##name##_on_(uint32_t backend);                                        \
 	T_TEST(suite, name##_epoll)                                                                \
 	{                                                                                          \
-		suite##_##name##_on_(SKUA_IO_BACKEND_EPOLL);                                       \
+		suite##_##name##_on_(IO_EPOLL);                                                    \
 	}                                                                                          \
 	T_TEST(suite, name##_uv)                                                                   \
 	{                                                                                          \
-		suite##_##name##_on_(SKUA_IO_BACKEND_UV);                                          \
+		suite##_##name##_on_(IO_UV);                                                       \
 	}                                                                                          \
 	static void suite##_##name##_on_(uint32_t backend)
+
+/* A test that runs with each kind of IO, as NAME_epoll, NAME_driver and NAME_uv. */
+#define T_ON_EACH_IO(suite, name)                                                                  \
+	static void suite##_##name##_on_(uint32_t kind);                                           \
+	T_TEST(suite, name##_epoll)                                                                \
+	{                                                                                          \
+		suite##_##name##_on_(IO_EPOLL);                                                    \
+	}                                                                                          \
+	T_TEST(suite, name##_driver)                                                               \
+	{                                                                                          \
+		suite##_##name##_on_(IO_DRIVER);                                                   \
+	}                                                                                          \
+	T_TEST(suite, name##_uv)                                                                   \
+	{                                                                                          \
+		suite##_##name##_on_(IO_UV);                                                       \
+	}                                                                                          \
+	static void suite##_##name##_on_(uint32_t kind)
 
 /* ---- Any function as a future ---- */
 

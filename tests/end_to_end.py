@@ -28,6 +28,13 @@ QUICK = os.environ.get("SKUA_TEST_QUICK", "0") not in ("", "0")
 HELLO = b"Hello, World!"
 GET = b"GET / HTTP/1.1\r\nHost: skua\r\n\r\n"
 
+# The ways to come to events, and how a server is told.
+IO_KINDS = {
+    "epoll": {"SKUA_IO_BACKEND": "epoll", "SKUA_IO_POLL": "assist"},
+    "driver": {"SKUA_IO_BACKEND": "epoll", "SKUA_IO_POLL": "driver"},
+    "uv": {"SKUA_IO_BACKEND": "uv"},
+}
+
 build_dir = "build"
 sanitize = "none"
 patience = 1.0  # what times are multiplied with
@@ -83,10 +90,10 @@ def run(command, seconds, **variables):
 class Server:
     """One of the example servers, from its start to a clean end."""
 
-    def __init__(self, name, backend, *options):
+    def __init__(self, name, io, *options):
         self.process = subprocess.Popen(
             [program("examples", name), "--port=0", *options],
-            env=environment(SKUA_IO_BACKEND=backend),
+            env=environment(**IO_KINDS[io]),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -134,8 +141,8 @@ class Server:
 
 
 @contextlib.contextmanager
-def serving(name, backend, *options):
-    server = Server(name, backend, *options)
+def serving(name, io, *options):
+    server = Server(name, io, *options)
     try:
         yield server
         if server.process.poll() is None:
@@ -202,12 +209,12 @@ def expect_alive(server):
     check((status, body) == (200, HELLO), f"the server answers {status} {body!r}")
 
 
-# ---- Tests of http_hello, for each backend ----
+# ---- Tests of http_hello, with each kind of IO ----
 
 
-def curl_parallel(backend):
+def curl_parallel(io):
     curl = tool("curl")
-    with serving("http_hello", backend) as server:
+    with serving("http_hello", io) as server:
         done = run(
             [curl, "-sS", "--no-progress-meter", "--parallel", "--parallel-max", "100",
              "-o", "/dev/null", "-w", "%{http_code} %{size_download}\\n",
@@ -221,10 +228,10 @@ def curl_parallel(backend):
         check(not wrong, f"{len(wrong)} wrong answers, such as {wrong[:3]}")
 
 
-def wrk_256_connections(backend):
+def wrk_256_connections(io):
     wrk = tool("wrk")
     seconds = 1 if QUICK else 3
-    with serving("http_hello", backend) as server:
+    with serving("http_hello", io) as server:
         done = run([wrk, "-t2", "-c256", f"-d{seconds}s", server.url], seconds + 20)
         check(done.returncode == 0, f"wrk ended with {done.returncode}: {done.stderr}")
         check("Socket errors" not in done.stdout, done.stdout)
@@ -233,8 +240,8 @@ def wrk_256_connections(backend):
         check(requests > 256, done.stdout)
 
 
-def load_verified(backend):
-    with serving("http_hello", backend) as server:
+def load_verified(io):
+    with serving("http_hello", io) as server:
         done = run(
             [program("bench", "skua-load"), f"--port={server.port}", "--connections=64",
              "--pipeline=8", "--requests=20000", "--seconds=30", "--verify", "--json",
@@ -297,10 +304,10 @@ def answers_of_all(clients, request):
     return right
 
 
-def many_connections_open_at_once(backend):
+def many_connections_open_at_once(io):
     count = 2000 if QUICK or patience > 1 else 10000
     raise_descriptor_limit(count)
-    with serving("http_hello", backend) as server:
+    with serving("http_hello", io) as server:
         before = server.descriptors()
         clients = open_many(server, count)
         try:
@@ -323,9 +330,9 @@ def wait_for(condition, what, seconds=10):
         time.sleep(0.01)
 
 
-def split_at_every_byte(backend):
+def split_at_every_byte(io):
     request = b"GET /plaintext HTTP/1.1\r\nHost: skua\r\nX-Long: " + b"x" * 20 + b"\r\n\r\n"
-    with serving("http_hello", backend) as server, server.connect() as client:
+    with serving("http_hello", io) as server, server.connect() as client:
         reader = Reader(client)
         for at in range(1, len(request)):
             client.sendall(request[:at])
@@ -345,9 +352,9 @@ def split_at_every_byte(backend):
             reader.expect_hello()
 
 
-def pipelined(backend):
+def pipelined(io):
     count = 5000
-    with serving("http_hello", backend) as server, server.connect() as client:
+    with serving("http_hello", io) as server, server.connect() as client:
         sender = threading.Thread(target=client.sendall, args=(GET * count,))
         sender.start()
         reader = Reader(client)
@@ -357,8 +364,8 @@ def pipelined(backend):
         check(reader.data == b"", f"left over: {reader.data!r}")
 
 
-def requests_of_all_kinds(backend):
-    with serving("http_hello", backend) as server:
+def requests_of_all_kinds(io):
+    with serving("http_hello", io) as server:
         status, head, _ = ask(server, GET.replace(b"GET", b"HEAD"), head_only=True)
         check(status == 200 and b"Content-Length: 13" in head, f"HEAD: {head!r}")
         with server.connect() as client:
@@ -384,8 +391,8 @@ def requests_of_all_kinds(backend):
             check((status, body) == (200, HELLO), f"{request!r}: {status} {body!r}")
 
 
-def bad_requests(backend):
-    with serving("http_hello", backend) as server:
+def bad_requests(io):
+    with serving("http_hello", io) as server:
         for request, wanted in (
             (b"GET / HTTP/1.1\r\nX: " + b"x" * 10000 + b"\r\n\r\n", 431),
             (b"GET / HTTP/1.1\r\n" + b"X: y\r\n" * 5000 + b"\r\n", 431),
@@ -406,8 +413,8 @@ def bad_requests(backend):
         expect_alive(server)
 
 
-def silent_clients_are_closed(backend):
-    with serving("http_hello", backend, "--idle-ms=200") as server, server.connect() as client:
+def silent_clients_are_closed(io):
+    with serving("http_hello", io, "--idle-ms=200") as server, server.connect() as client:
         started = time.monotonic()
         check(client.recv(1) == b"", "something was sent")
         took = time.monotonic() - started
@@ -426,8 +433,8 @@ time.sleep(60)
 """
 
 
-def killed_client_loses_nothing_else(backend):
-    with serving("http_hello", backend) as server:
+def killed_client_loses_nothing_else(io):
+    with serving("http_hello", io) as server:
         before = server.descriptors()
         load = subprocess.Popen(
             [program("bench", "skua-load"), f"--port={server.port}", "--connections=32",
@@ -453,8 +460,8 @@ def killed_client_loses_nothing_else(backend):
         expect_alive(server)
 
 
-def sigterm_under_load(backend):
-    with serving("http_hello", backend) as server:
+def sigterm_under_load(io):
+    with serving("http_hello", io) as server:
         load = subprocess.Popen(
             [program("bench", "skua-load"), f"--port={server.port}", "--connections=64",
              "--seconds=20"],
@@ -472,9 +479,9 @@ def sigterm_under_load(backend):
             load.wait()
 
 
-def idle_runs_no_thread(backend):
+def idle_runs_no_thread(io):
     seconds = 1 if QUICK else 3
-    with serving("http_hello", backend) as server:
+    with serving("http_hello", io) as server:
         clients = [server.connect() for _ in range(50)]
         for client in clients:
             client.sendall(GET)
@@ -497,12 +504,12 @@ def idle_runs_no_thread(backend):
             client.close()
 
 
-def idle_as_strace_sees_it(backend):
+def idle_as_strace_sees_it(io):
     strace = tool("strace")
     if "thread" in sanitize:
         raise Skipped("ThreadSanitizer has a thread of its own, which never rests")
     seconds = 1 if QUICK else 3
-    with serving("http_hello", backend) as server, server.connect() as client:
+    with serving("http_hello", io) as server, server.connect() as client:
         client.sendall(GET)
         Reader(client).expect_hello()
         time.sleep(1.2)
@@ -527,10 +534,10 @@ def idle_as_strace_sees_it(backend):
         check(said.strip(), "strace saw no thread at all")
 
 
-# ---- Tests of echo_server, for each backend ----
+# ---- Tests of echo_server, with each kind of IO ----
 
 
-def echo_of_much(backend):
+def echo_of_much(io):
     size = 1 << 20
     data = os.urandom(size)
     failures = []
@@ -550,7 +557,7 @@ def echo_of_much(backend):
         except (OSError, Failed) as error:
             failures.append(str(error))
 
-    with serving("echo_server", backend) as server:
+    with serving("echo_server", io) as server:
         threads = [threading.Thread(target=one, args=(server,)) for _ in range(10)]
         for thread in threads:
             thread.start()
@@ -559,7 +566,7 @@ def echo_of_much(backend):
         check(not failures, "\n".join(failures))
 
 
-def echo_to_a_client_that_reads_late(backend):
+def echo_to_a_client_that_reads_late(io):
     data = os.urandom(16 << 20)
     sent = []
 
@@ -572,7 +579,7 @@ def echo_to_a_client_that_reads_late(backend):
         except OSError:
             pass  # the server gave up: then not everything comes back
 
-    with serving("echo_server", backend) as server, server.connect() as client:
+    with serving("echo_server", io) as server, server.connect() as client:
         sender = threading.Thread(target=send, args=(client,))
         sender.start()
         # Until nothing goes on: the server has to wait in the middle of a write.
@@ -588,8 +595,8 @@ def echo_to_a_client_that_reads_late(backend):
         check(bytes(back) == data, f"{len(back)} bytes came back, or others")
 
 
-def echo_stops_with_open_connections(backend):
-    with serving("echo_server", backend) as server:
+def echo_stops_with_open_connections(io):
+    with serving("echo_server", io) as server:
         clients = [server.connect() for _ in range(100)]
         for client in clients:
             client.sendall(b"x")
@@ -666,7 +673,7 @@ def story_of_a_read():
 
 # ---- All of them ----
 
-EACH_BACKEND = (
+EACH_IO = (
     curl_parallel,
     wrk_256_connections,
     load_verified,
@@ -713,9 +720,9 @@ def main():
         patience *= 4
 
     writer = tap.Writer(arguments.filters)
-    for function in EACH_BACKEND:
-        for backend in ("epoll", "uv"):
-            attempt(writer, f"end_to_end/{function.__name__}_{backend}", function, backend)
+    for function in EACH_IO:
+        for io in IO_KINDS:
+            attempt(writer, f"end_to_end/{function.__name__}_{io}", function, io)
     for function in ONCE:
         attempt(writer, f"end_to_end/{function.__name__}", function)
     return writer.done()

@@ -135,9 +135,9 @@ static inline skua_listener *listen_on(skua_runtime *rt, const char *host,
 }
 
 /* A runtime with a listener, and nobody connected yet. */
-static inline struct net net_listen(uint32_t workers, uint32_t backend)
+static inline struct net net_listen(uint32_t workers, uint32_t kind)
 {
-	struct net net = {.rt = runtime_on(workers, backend)};
+	struct net net = {.rt = runtime_on(workers, kind)};
 
 	net.listener = listen_on(net.rt, "127.0.0.1", NULL, &net.addr);
 	return net;
@@ -156,9 +156,9 @@ static inline void net_connect(struct net *net)
 	T_NOT_NULL(net->server);
 }
 
-static inline struct net net_open(uint32_t backend)
+static inline struct net net_open(uint32_t kind)
 {
-	struct net net = net_listen(2, backend);
+	struct net net = net_listen(2, kind);
 
 	net_connect(&net);
 	return net;

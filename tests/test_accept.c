@@ -85,9 +85,9 @@ static void fail_for_a_while(skua_runtime *rt, struct accepting *accepting, int 
 	T_EQ(calls, after);
 }
 
-T_ON_BOTH(accept, that_fails_all_the_time_neither_spins_nor_ends)
+T_ON_EACH_IO(accept, that_fails_all_the_time_neither_spins_nor_ends)
 {
-	struct net net = net_listen(1, backend);
+	struct net net = net_listen(1, kind);
 	struct accepting accepting = {.listener = net.listener};
 
 	for (int i = 0; i < ERRORS; i++) {
@@ -104,9 +104,9 @@ T_ON_BOTH(accept, that_fails_all_the_time_neither_spins_nor_ends)
 	net_close(&net);
 }
 
-T_ON_BOTH(accept, that_has_failed_goes_on_by_itself)
+T_ON_EACH_IO(accept, that_has_failed_goes_on_by_itself)
 {
-	struct net net = net_listen(1, backend);
+	struct net net = net_listen(1, kind);
 	struct accepting accepting = {.listener = net.listener};
 
 	for (int i = 0; i < ERRORS; i++) {
@@ -125,9 +125,9 @@ T_ON_BOTH(accept, that_has_failed_goes_on_by_itself)
 	net_close(&net);
 }
 
-T_ON_BOTH(accept, passes_over_a_few_dead_connections_at_once)
+T_ON_EACH_IO(accept, passes_over_a_few_dead_connections_at_once)
 {
-	struct net net = net_listen(1, backend);
+	struct net net = net_listen(1, kind);
 	struct accepting accepting = {.listener = net.listener};
 	int client;
 
@@ -142,9 +142,9 @@ T_ON_BOTH(accept, passes_over_a_few_dead_connections_at_once)
 }
 
 /* A shortage that lasts: close must end the wait, too. */
-T_ON_BOTH(accept, that_fails_can_be_ended_by_closing_the_listener)
+T_ON_EACH_IO(accept, that_fails_can_be_ended_by_closing_the_listener)
 {
-	skua_runtime *rt = runtime_on(1, backend);
+	skua_runtime *rt = runtime_on(1, kind);
 	struct accepting accepting = {0};
 	skua_addr addr;
 

@@ -209,25 +209,25 @@ static void survives(skua_runtime *rt, int (*attempt)(skua_runtime *rt))
 	T_GT(n, 1);
 }
 
-static void survives_on(uint32_t backend, int (*attempt)(skua_runtime *rt))
+static void survives_on(uint32_t kind, int (*attempt)(skua_runtime *rt))
 {
 	skua_runtime *rt;
 
 	use_failing_allocator();
-	rt = runtime_on(2, backend);
+	rt = runtime_on(2, kind);
 	survives(rt, attempt);
 	T_EQ(skua_runtime_free(rt), 0);
 	T_EQ(alive, 0);
 	T_EQ(skua_set_allocator(NULL), 0);
 }
 
-static int try_runtime(uint32_t backend)
+static int try_runtime(uint32_t kind)
 {
 	skua_config config;
 	skua_runtime *rt = NULL;
 	int rc;
 
-	quiet_config(&config, 3, backend);
+	quiet_config(&config, 3, kind);
 	config.io_threads = 2;
 	rc = skua_runtime_new(&config, &rt);
 	if (rc < 0) {
@@ -239,32 +239,32 @@ static int try_runtime(uint32_t backend)
 	return 0;
 }
 
-static void runtime_without_memory(uint32_t backend, int and_all_after)
+static void runtime_without_memory(uint32_t kind, int and_all_after)
 {
 	int n = 0, rc;
 
 	use_failing_allocator();
 	do {
 		fail_at(++n, and_all_after);
-		rc = try_runtime(backend);
+		rc = try_runtime(kind);
 		fail_no_more();
 		T_ASSERT_MSG(rc == (failures > 0 ? -ENOMEM : 0), "allocation %d: %d", n, rc);
 		T_EQ(alive, 0);
 	} while (failures > 0);
 	T_LOG("%d allocations", n - 1);
 	T_GT(n, 10);
-	T_EQ(try_runtime(backend), 0);
+	T_EQ(try_runtime(kind), 0);
 	T_EQ(skua_set_allocator(NULL), 0);
 }
 
-T_ON_BOTH(allocator, runtime_when_one_allocation_fails)
+T_ON_EACH_IO(allocator, runtime_when_one_allocation_fails)
 {
-	runtime_without_memory(backend, 0);
+	runtime_without_memory(kind, 0);
 }
 
-T_ON_BOTH(allocator, runtime_when_all_allocations_fail)
+T_ON_EACH_IO(allocator, runtime_when_all_allocations_fail)
 {
-	runtime_without_memory(backend, 1);
+	runtime_without_memory(kind, 1);
 }
 
 static int try_spawn_and_wait(skua_runtime *rt)
@@ -484,17 +484,17 @@ static int try_talking(skua_runtime *rt)
 	return (int)skua_block_on(rt, &future.co);
 }
 
-T_ON_BOTH(allocator, sockets)
+T_ON_EACH_IO(allocator, sockets)
 {
-	survives_on(backend, try_talking);
+	survives_on(kind, try_talking);
 }
 
 /* The first ones, for which the table of sources has to grow. */
-T_ON_BOTH(allocator, first_sockets)
+T_ON_EACH_IO(allocator, first_sockets)
 {
 	use_failing_allocator();
 	for (int n = 1;; n++) {
-		skua_runtime *rt = runtime_on(2, backend);
+		skua_runtime *rt = runtime_on(2, kind);
 		int rc;
 
 		fail_at(n, 0);
@@ -514,7 +514,7 @@ T_ON_BOTH(allocator, first_sockets)
 
 /* ---- The blocker ---- */
 
-T_ON_BOTH(allocator, blocker)
+T_ON_BACKENDS(allocator, blocker)
 {
 	int n = 0, rc;
 

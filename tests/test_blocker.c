@@ -90,7 +90,7 @@ T_TEST(blocker, bad_backends)
 	skua_blocker_free(blocker_on(SKUA_IO_BACKEND_AUTO));
 }
 
-T_ON_BOTH(blocker, bad_arguments)
+T_ON_BACKENDS(blocker, bad_arguments)
 {
 	skua_blocker *blocker = blocker_on(backend);
 	skua_registration registration = {0};
@@ -162,7 +162,7 @@ T_TEST(blocker, registering_twice_uv)
 
 /* ---- Events ---- */
 
-T_ON_BOTH(blocker, readable_once_for_each_change)
+T_ON_BACKENDS(blocker, readable_once_for_each_change)
 {
 	skua_blocker *blocker = blocker_on(backend);
 	skua_registration registration;
@@ -186,7 +186,7 @@ T_ON_BOTH(blocker, readable_once_for_each_change)
 	skua_blocker_free(blocker);
 }
 
-T_ON_BOTH(blocker, ready_before_it_was_registered)
+T_ON_BACKENDS(blocker, ready_before_it_was_registered)
 {
 	skua_blocker *blocker = blocker_on(backend);
 	skua_registration registration;
@@ -201,7 +201,7 @@ T_ON_BOTH(blocker, ready_before_it_was_registered)
 	skua_blocker_free(blocker);
 }
 
-T_ON_BOTH(blocker, rearm_adds_a_direction)
+T_ON_BACKENDS(blocker, rearm_adds_a_direction)
 {
 	skua_blocker *blocker = blocker_on(backend);
 	skua_registration registration;
@@ -226,7 +226,7 @@ T_ON_BOTH(blocker, rearm_adds_a_direction)
 	skua_blocker_free(blocker);
 }
 
-T_ON_BOTH(blocker, hangup)
+T_ON_BACKENDS(blocker, hangup)
 {
 	skua_blocker *blocker = blocker_on(backend);
 	skua_registration registration;
@@ -243,7 +243,7 @@ T_ON_BOTH(blocker, hangup)
 
 /* ---- Ends of registrations ---- */
 
-T_ON_BOTH(blocker, deregister_keeps_the_descriptor)
+T_ON_BACKENDS(blocker, deregister_keeps_the_descriptor)
 {
 	skua_blocker *blocker = blocker_on(backend);
 	skua_registration registration;
@@ -270,7 +270,7 @@ T_ON_BOTH(blocker, deregister_keeps_the_descriptor)
 	skua_blocker_free(blocker);
 }
 
-T_ON_BOTH(blocker, deregister_closes_the_descriptor)
+T_ON_BACKENDS(blocker, deregister_closes_the_descriptor)
 {
 	skua_blocker *blocker = blocker_on(backend);
 	skua_registration registrations[2];
@@ -295,7 +295,7 @@ T_ON_BOTH(blocker, deregister_closes_the_descriptor)
 }
 
 /* Nobody blocks any more: what was asked of the loop is done when it is freed. */
-T_ON_BOTH(blocker, free_after_deregister)
+T_ON_BACKENDS(blocker, free_after_deregister)
 {
 	skua_blocker *blocker = blocker_on(backend);
 	skua_registration registration;
@@ -312,7 +312,7 @@ T_ON_BOTH(blocker, free_after_deregister)
 
 /* ---- Blocking ---- */
 
-T_ON_BOTH(blocker, timeouts)
+T_ON_BACKENDS(blocker, timeouts)
 {
 	skua_blocker *blocker = blocker_on(backend);
 	skua_event event;
@@ -340,7 +340,7 @@ static void *wakes(void *argument)
 	return NULL;
 }
 
-T_ON_BOTH(blocker, wake)
+T_ON_BACKENDS(blocker, wake)
 {
 	skua_blocker *blocker = blocker_on(backend);
 	skua_event event;
@@ -377,7 +377,7 @@ static void *wakes_when_wanted(void *argument)
 }
 
 /* A wake that comes at the moment when block() begins or ends is not lost. */
-T_ON_BOTH(blocker, no_wake_is_lost)
+T_ON_BACKENDS(blocker, no_wake_is_lost)
 {
 	struct waker_thread state = {.blocker = blocker_on(backend), .done = rounds(2000)};
 	skua_event event;
@@ -394,7 +394,7 @@ T_ON_BOTH(blocker, no_wake_is_lost)
 
 /* ---- Many ---- */
 
-T_ON_BOTH(blocker, capacity_1_loses_no_event)
+T_ON_BACKENDS(blocker, capacity_1_loses_no_event)
 {
 	enum { COUNT = 100 };
 	skua_blocker *blocker = blocker_on(backend);
@@ -423,7 +423,7 @@ T_ON_BOTH(blocker, capacity_1_loses_no_event)
 	skua_blocker_free(blocker);
 }
 
-T_ON_BOTH(blocker, many_in_one_batch)
+T_ON_BACKENDS(blocker, many_in_one_batch)
 {
 	enum { COUNT = 400 };
 	skua_blocker *blocker = blocker_on(backend);
@@ -481,7 +481,7 @@ static void *registers(void *argument)
 	return NULL;
 }
 
-T_ON_BOTH(blocker, other_threads_register_while_it_blocks)
+T_ON_BACKENDS(blocker, other_threads_register_while_it_blocks)
 {
 	struct worker state = {.blocker = blocker_on(backend), .turns = rounds(2000)};
 	pthread_t thread;

@@ -200,13 +200,51 @@ T_TEST(config, bad_field_is_an_error_even_if_the_environment_has_a_good_value)
 	T_STR_EQ(refused(&config), "budget = 0: expected 1 to 65536");
 }
 
+T_TEST(config, io_poll_words)
+{
+	skua_config config;
+
+	T_STR_EQ(variable_refused("SKUA_IO_POLL", "worker"),
+		 "SKUA_IO_POLL=worker: expected \"auto\", \"driver\" or \"assist\"");
+	begin(&config);
+	set("SKUA_IO_POLL", "driver");
+	T_EQ(skua_config_resolve(&config), 0);
+	T_EQ(config.io_poll, SKUA_IO_POLL_DRIVER);
+	begin(&config);
+	set("SKUA_IO_BACKEND", "uv");
+	T_EQ(skua_config_resolve(&config), 0);
+	T_EQ(config.io_poll, SKUA_IO_POLL_DRIVER);
+}
+
+T_TEST(config, workers_cannot_poll_the_uv_backend)
+{
+	skua_config config;
+
+	begin(&config);
+	config.io_backend = SKUA_IO_BACKEND_UV;
+	config.io_poll = SKUA_IO_POLL_ASSIST;
+	T_STR_EQ(refused(&config), "io_poll = 2: needs the epoll backend; leave it out, or set "
+				   "SKUA_IO_BACKEND to epoll");
+	begin(&config);
+	set("SKUA_IO_BACKEND", "uv");
+	set("SKUA_IO_POLL", "assist");
+	T_STR_EQ(refused(&config), "SKUA_IO_POLL=assist: needs the epoll backend; leave it out, or "
+				   "set SKUA_IO_BACKEND to epoll");
+#ifdef __linux__
+	begin(&config);
+	set("SKUA_IO_POLL", "assist");
+	T_EQ(skua_config_resolve(&config), 0);
+	T_EQ(config.io_poll, SKUA_IO_POLL_ASSIST);
+#endif
+}
+
 T_TEST(config, unknown_bit_in_pinned)
 {
 	skua_config config;
 
 	begin(&config);
 	config.pinned = SKUA_KNOB_LOG | 0x8000;
-	T_STR_EQ(refused(&config), "pinned = 0x8200: expected SKUA_KNOB_* bits");
+	T_STR_EQ(refused(&config), "pinned = 0x8400: expected SKUA_KNOB_* bits");
 }
 
 /* ---- Variables ---- */

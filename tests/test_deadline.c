@@ -429,9 +429,9 @@ static int is_readable_and_cancelled(void *argument)
 	return sk_slot_is_ready(read_slot(self->source)) && is_cancelled(self->task);
 }
 
-static void coincide(uint32_t backend, int with_cancel)
+static void coincide(uint32_t kind, int with_cancel)
 {
-	skua_runtime *rt = runtime_on(1, backend);
+	skua_runtime *rt = runtime_on(1, kind);
 	int too_late = 1;
 
 	for (int i = 0; i < TRIES && too_late; i++) {
@@ -471,14 +471,14 @@ static void coincide(uint32_t backend, int with_cancel)
 	T_EQ(skua_runtime_free(rt), 0);
 }
 
-T_ON_BOTH(deadline, an_event_at_the_same_moment_is_kept)
+T_ON_EACH_IO(deadline, an_event_at_the_same_moment_is_kept)
 {
-	coincide(backend, 0);
+	coincide(kind, 0);
 }
 
-T_ON_BOTH(deadline, an_event_together_with_a_cancel_is_kept)
+T_ON_EACH_IO(deadline, an_event_together_with_a_cancel_is_kept)
 {
-	coincide(backend, 1);
+	coincide(kind, 1);
 }
 
 /* ---- A foreign executor whose waker is another one at each poll ---- */

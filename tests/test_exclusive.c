@@ -15,14 +15,14 @@ static struct {
 	atomic_int is_in, go_on;
 	atomic_int pretends; /* send takes a little and does nothing */
 	atomic_int sends;
-} io;
+} calls;
 
 static void stop_here(void)
 {
-	if (io.countdown == 0 || atomic_fetch_sub(&io.countdown, 1) != 1)
+	if (calls.countdown == 0 || atomic_fetch_sub(&calls.countdown, 1) != 1)
 		return;
-	atomic_store(&io.is_in, 1);
-	WAIT_UNTIL(io.go_on == 1);
+	atomic_store(&calls.is_in, 1);
+	WAIT_UNTIL(calls.go_on == 1);
 }
 
 /* The C library names the parameters otherwise.
@@ -36,8 +36,8 @@ ssize_t recv(int fd, void *data, size_t size, int flags)
 /* NOLINTNEXTLINE(readability-inconsistent-declaration-parameter-name): as above */
 ssize_t send(int fd, const void *data, size_t size, int flags)
 {
-	atomic_fetch_add(&io.sends, 1);
-	if (io.pretends)
+	atomic_fetch_add(&calls.sends, 1);
+	if (calls.pretends)
 		return size < 1000 ? (ssize_t)size : 1000;
 	stop_here();
 	return sendto(fd, data, size, flags, NULL, 0);
@@ -51,9 +51,9 @@ struct link {
 	int peer;
 };
 
-static struct link open_link(uint32_t backend)
+static struct link open_link(uint32_t kind)
 {
-	struct link link = {.rt = runtime_on(2, backend)};
+	struct link link = {.rt = runtime_on(2, kind)};
 	int ends[2], size = 4096;
 
 	T_EQ(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends), 0);
@@ -116,14 +116,14 @@ static skua_poll op_write_all(skua_cx *cx, void *argument)
 
 static void stop_at(int call)
 {
-	io.is_in = io.go_on = 0;
-	io.countdown = call;
+	calls.is_in = calls.go_on = 0;
+	calls.countdown = call;
 }
 
 /* The first reader is stopped in its n-th call of recv. */
-static void second_reader(uint32_t backend, int call)
+static void second_reader(uint32_t kind, int call)
 {
-	struct link link = open_link(backend);
+	struct link link = open_link(kind);
 	char in[2] = "", other = 0;
 	struct bytes first = {.conn = conn_of(&link), .data = in, .size = 1};
 	struct bytes second = {.conn = conn_of(&link), .data = &other, .size = 1};
@@ -133,14 +133,14 @@ static void second_reader(uint32_t backend, int call)
 	task = start(link.rt, op_read, &first);
 	if (call > 1) {
 		/* It is waiting: the byte leads to another call. */
-		WAIT_UNTIL(io.countdown == call - 1);
+		WAIT_UNTIL(calls.countdown == call - 1);
 		T_EQ(write(link.peer, "x", 1), 1);
 	}
-	WAIT_UNTIL(io.is_in == 1);
+	WAIT_UNTIL(calls.is_in == 1);
 	for (int i = 0; i < 3; i++)
 		T_EQ(run(link.rt, op_read, &second), -EBUSY);
 	T_EQ(skua_task_finished(task), 0);
-	io.go_on = 1;
+	calls.go_on = 1;
 	if (call == 1)
 		T_EQ(write(link.peer, "x", 1), 1);
 	T_EQ(skua_task_wait(&task), 1);
@@ -153,14 +153,14 @@ static void second_reader(uint32_t backend, int call)
 	close_link(&link);
 }
 
-T_ON_BOTH(exclusive, a_second_reader_in_the_middle_of_the_first_poll)
+T_ON_EACH_IO(exclusive, a_second_reader_in_the_middle_of_the_first_poll)
 {
-	second_reader(backend, 1);
+	second_reader(kind, 1);
 }
 
-T_ON_BOTH(exclusive, a_second_reader_in_the_middle_of_a_later_poll)
+T_ON_EACH_IO(exclusive, a_second_reader_in_the_middle_of_a_later_poll)
 {
-	second_reader(backend, 2);
+	second_reader(kind, 2);
 }
 
 enum { MANY = 200000 };
@@ -189,10 +189,10 @@ static void check_stream(int peer, size_t size)
 }
 
 /* The first writer is stopped in its n-th call of send. */
-static void second_writer(uint32_t backend, int call, operation *other)
+static void second_writer(uint32_t kind, int call, operation *other)
 {
 	static char out[MANY];
-	struct link link = open_link(backend);
+	struct link link = open_link(kind);
 	char seven[] = "1234567";
 	struct bytes first = {.conn = conn_of(&link), .data = out, .size = sizeof out};
 	struct bytes second = {.conn = conn_of(&link), .data = seven, .size = 7};
@@ -203,11 +203,11 @@ static void second_writer(uint32_t backend, int call, operation *other)
 		out[i] = byte_at(i);
 	stop_at(call);
 	task = start(link.rt, op_write_all, &first);
-	WAIT_UNTIL(io.is_in == 1);
+	WAIT_UNTIL(calls.is_in == 1);
 	for (int i = 0; i < 3; i++)
 		T_EQ(run(link.rt, other, &second), -EBUSY);
 	T_EQ(skua_task_finished(task), 0);
-	io.go_on = 1;
+	calls.go_on = 1;
 	check_stream(link.peer, sizeof out);
 	T_EQ(skua_task_wait(&task), sizeof out);
 	/* Nothing of the second one came in between, and now it is its turn. */
@@ -218,23 +218,23 @@ static void second_writer(uint32_t backend, int call, operation *other)
 	close_link(&link);
 }
 
-T_ON_BOTH(exclusive, a_second_writer_in_the_middle_of_the_first_poll)
+T_ON_EACH_IO(exclusive, a_second_writer_in_the_middle_of_the_first_poll)
 {
-	second_writer(backend, 1, op_write);
-	second_writer(backend, 1, op_write_all);
+	second_writer(kind, 1, op_write);
+	second_writer(kind, 1, op_write_all);
 }
 
 /* The buffer of the socket is smaller, so a part has been written. */
-T_ON_BOTH(exclusive, a_second_writer_after_a_part_was_written)
+T_ON_EACH_IO(exclusive, a_second_writer_after_a_part_was_written)
 {
-	second_writer(backend, 2, op_write);
-	second_writer(backend, 2, op_write_all);
+	second_writer(kind, 2, op_write);
+	second_writer(kind, 2, op_write_all);
 }
 
 /* Reading and writing are two things. */
-T_ON_BOTH(exclusive, a_writer_in_the_middle_of_a_read)
+T_ON_EACH_IO(exclusive, a_writer_in_the_middle_of_a_read)
 {
-	struct link link = open_link(backend);
+	struct link link = open_link(kind);
 	char in = 0, out = 'o', got = 0;
 	struct bytes reading = {.conn = conn_of(&link), .data = &in, .size = 1};
 	struct bytes writing = {.conn = conn_of(&link), .data = &out, .size = 1};
@@ -242,12 +242,12 @@ T_ON_BOTH(exclusive, a_writer_in_the_middle_of_a_read)
 
 	stop_at(1);
 	task = start(link.rt, op_read, &reading);
-	WAIT_UNTIL(io.is_in == 1);
+	WAIT_UNTIL(calls.is_in == 1);
 	T_EQ(run(link.rt, op_write_all, &writing), 1);
 	T_EQ(read(link.peer, &got, 1), 1);
 	T_EQ(got, 'o');
 	T_EQ(write(link.peer, "i", 1), 1);
-	io.go_on = 1;
+	calls.go_on = 1;
 	T_EQ(skua_task_wait(&task), 1);
 	T_EQ(in, 'i');
 	close_link(&link);
@@ -298,9 +298,9 @@ static void *drain(void *argument)
 	return NULL;
 }
 
-T_ON_BOTH(exclusive, stress_two_writers)
+T_ON_EACH_IO(exclusive, stress_two_writers)
 {
-	struct link link = open_link(backend);
+	struct link link = open_link(kind);
 	atomic_int stop = 0;
 	atomic_size_t total = 0;
 	struct insistent state = {
@@ -339,9 +339,9 @@ static skua_poll nothing(skua_cx *cx, void *argument)
 	return 3;
 }
 
-T_ON_BOTH(exclusive, nothing_is_read_and_written_at_once)
+T_ON_EACH_IO(exclusive, nothing_is_read_and_written_at_once)
 {
-	struct link link = open_link(backend);
+	struct link link = open_link(kind);
 	char in = 0;
 	struct bytes bytes = {.conn = conn_of(&link), .data = &in, .size = 1};
 
@@ -385,12 +385,12 @@ T_TEST(exclusive, a_large_write_all_gives_way_on_the_same_worker)
 	T_EQ(skua_source_new(link.rt, ends[0], &link.source), 0);
 	link.peer = ends[1];
 	bytes.conn = conn_of(&link);
-	io.pretends = 1;
+	calls.pretends = 1;
 	other = start(link.rt, counts_turns, &turns);
 	T_EQ(run(link.rt, op_write_all, &bytes), sizeof out);
 	T_EQ(skua_cancel(other), 0);
 	T_EQ(skua_task_wait(&other), -ECANCELED);
-	T_EQ(io.sends, SENDS);
+	T_EQ(calls.sends, SENDS);
 	/* One unit of the budget for each call; then everybody else had a turn. */
 	T_GE(bytes.polls, SENDS / (BUDGET + 1));
 	T_GE(turns, bytes.polls - 1);

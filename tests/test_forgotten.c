@@ -44,9 +44,9 @@ static skua_poll wait_readable(skua_cx *cx, void *source)
 	return skua_source_readable(cx, source);
 }
 
-T_ON_BOTH(forgotten, a_wait_ends_with_its_task)
+T_ON_EACH_IO(forgotten, a_wait_ends_with_its_task)
 {
-	skua_runtime *rt = runtime_on(2, backend);
+	skua_runtime *rt = runtime_on(2, kind);
 	struct pipe pipe = open_pipe(rt);
 
 	T_EQ(run(rt, forget_a_wait, pipe.source), 7);
@@ -95,9 +95,9 @@ static skua_poll close_under_a_sibling(skua_cx *cx, void *argument)
 	return 0;
 }
 
-T_ON_BOTH(forgotten, a_wait_whose_handle_a_sibling_closed_is_cancelled)
+T_ON_EACH_IO(forgotten, a_wait_whose_handle_a_sibling_closed_is_cancelled)
 {
-	skua_runtime *rt = runtime_on(1, backend);
+	skua_runtime *rt = runtime_on(1, kind);
 
 	T_EQ(run(rt, close_under_a_sibling, NULL), 0);
 	T_EQ(skua_runtime_free(rt), 0);
@@ -172,9 +172,9 @@ static skua_poll stuck_after_io(skua_cx *cx, void *source)
 	return result;
 }
 
-T_ON_BOTH(forgotten, what_waits_behind_a_stuck_worker_runs_elsewhere)
+T_ON_EACH_IO(forgotten, what_waits_behind_a_stuck_worker_runs_elsewhere)
 {
-	skua_runtime *rt = runtime_on(2, backend);
+	skua_runtime *rt = runtime_on(2, kind);
 
 	for (int i = 0; i < 3; i++) {
 		struct pipe pipe = open_pipe(rt);
@@ -431,9 +431,9 @@ static skua_poll accept_far(skua_cx *cx, void *argument)
 	return skua_accept(cx, dial->listener, &dial->shared->far);
 }
 
-T_ON_BOTH(forgotten, hanging_up_ends_the_operations_of_others)
+T_ON_EACH_IO(forgotten, hanging_up_ends_the_operations_of_others)
 {
-	skua_runtime *rt = runtime_on(2, backend);
+	skua_runtime *rt = runtime_on(2, kind);
 	struct shared shared = {NULL, NULL, 0};
 	struct dial dial = {.shared = &shared};
 	skua_task *reader;

@@ -24,11 +24,11 @@ static skua_poll op_connect(skua_cx *cx, void *argument)
 	return skua_connect(cx, &link->addr, &link->conn);
 }
 
-static struct link link_open(uint32_t backend)
+static struct link link_open(uint32_t kind)
 {
 	struct sockaddr_in address = {.sin_family = AF_INET,
 				      .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-	struct link link = {.rt = runtime_on(1, backend)};
+	struct link link = {.rt = runtime_on(1, kind)};
 	int listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	socklen_t size = sizeof address;
 
@@ -104,9 +104,9 @@ static void *drain_peer(void *argument)
 	return NULL;
 }
 
-T_ON_BOTH(sizes, pending_as_a_size_is_refused_by_write_all)
+T_ON_EACH_IO(sizes, pending_as_a_size_is_refused_by_write_all)
 {
-	struct link link = link_open(backend);
+	struct link link = link_open(kind);
 	struct careless future = {
 		.co = SKUA_CORO_INIT(careless), .link = &link, .data = malloc(SIZE), .n = SIZE};
 	pthread_t thread;
@@ -140,9 +140,9 @@ static skua_poll op_write(skua_cx *cx, void *argument)
 	return skua_write(cx, self->link->conn, self->data, self->size);
 }
 
-T_ON_BOTH(sizes, pending_as_a_size_is_refused_by_read_and_write)
+T_ON_EACH_IO(sizes, pending_as_a_size_is_refused_by_read_and_write)
 {
-	struct link link = link_open(backend);
+	struct link link = link_open(kind);
 	struct single single = {.link = &link, .size = (size_t)SKUA_PENDING};
 
 	T_EQ(run(link.rt, op_read, &single), -EINVAL);

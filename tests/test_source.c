@@ -81,9 +81,9 @@ T_TEST(source, what_cannot_be_waited_for_is_refused)
 }
 
 /* The kernel cannot wait for /dev/null: an error, or "ready", but not a wait for ever. */
-T_ON_BOTH(source, a_device_without_readiness_does_not_hang)
+T_ON_EACH_IO(source, a_device_without_readiness_does_not_hang)
 {
-	skua_runtime *rt = runtime_on(1, backend);
+	skua_runtime *rt = runtime_on(1, kind);
 	int null = open("/dev/null", O_RDONLY | O_NONBLOCK | O_CLOEXEC);
 	struct waiting state = {.source = source_of(rt, null)};
 	int64_t result = run(rt, op_readable, &state);
@@ -128,9 +128,9 @@ static skua_poll reader(skua_cx *cx, struct reader *self)
 }
 SKUA_CORO(reader, struct reader);
 
-T_ON_BOTH(source, reading_a_pipe)
+T_ON_EACH_IO(source, reading_a_pipe)
 {
-	skua_runtime *rt = runtime_on(2, backend);
+	skua_runtime *rt = runtime_on(2, kind);
 	struct reader future = {.co = SKUA_CORO_INIT(reader)};
 	int64_t sum = 0;
 	skua_task *task;
@@ -155,9 +155,9 @@ T_ON_BOTH(source, reading_a_pipe)
 	T_EQ(skua_runtime_free(rt), 0);
 }
 
-T_ON_BOTH(source, what_was_there_before_is_reported)
+T_ON_EACH_IO(source, what_was_there_before_is_reported)
 {
-	skua_runtime *rt = runtime_on(2, backend);
+	skua_runtime *rt = runtime_on(2, kind);
 	struct waiting state = {0};
 	int ends[2];
 
@@ -193,9 +193,9 @@ static skua_poll counting(skua_cx *cx, struct counting *self)
 }
 SKUA_CORO(counting, struct counting);
 
-T_ON_BOTH(source, an_eventfd_that_threads_signal)
+T_ON_EACH_IO(source, an_eventfd_that_threads_signal)
 {
-	skua_runtime *rt = runtime_on(2, backend);
+	skua_runtime *rt = runtime_on(2, kind);
 	int goal = rounds(5000);
 	int fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
 	struct counting future = {
@@ -232,9 +232,9 @@ static void drain(int fd)
 	T_EQ(errno, EAGAIN);
 }
 
-T_ON_BOTH(source, writing_to_a_full_pipe)
+T_ON_EACH_IO(source, writing_to_a_full_pipe)
 {
-	skua_runtime *rt = runtime_on(2, backend);
+	skua_runtime *rt = runtime_on(2, kind);
 	struct waiting state = {0};
 	int ends[2];
 
@@ -259,9 +259,9 @@ T_ON_BOTH(source, writing_to_a_full_pipe)
 
 /* ---- Ends ---- */
 
-T_ON_BOTH(source, the_other_end_goes)
+T_ON_EACH_IO(source, the_other_end_goes)
 {
-	skua_runtime *rt = runtime_on(2, backend);
+	skua_runtime *rt = runtime_on(2, kind);
 	struct waiting reading = {0}, writing = {0};
 	int in[2], out[2];
 	skua_task *reads, *writes;
@@ -288,9 +288,9 @@ T_ON_BOTH(source, the_other_end_goes)
 	T_EQ(skua_runtime_free(rt), 0);
 }
 
-T_ON_BOTH(source, close_under_both_waits)
+T_ON_EACH_IO(source, close_under_both_waits)
 {
-	skua_runtime *rt = runtime_on(2, backend);
+	skua_runtime *rt = runtime_on(2, kind);
 	struct waiting state = {0};
 	skua_task *reads, *writes;
 	char bytes[4096];
@@ -310,7 +310,7 @@ T_ON_BOTH(source, close_under_both_waits)
 	skua_source_close(state.source);
 	T_EQ(skua_task_wait(&reads), -ECANCELED);
 	T_EQ(skua_task_wait(&writes), -ECANCELED);
-	/* The descriptor is closed: on the uv backend by the driver, in a moment. */
+	/* The descriptor is closed: on the uv io by the driver, in a moment. */
 	do
 		n = read(ends[1], bytes, sizeof bytes);
 	while (n > 0 || (n < 0 && errno == EAGAIN));
@@ -321,9 +321,9 @@ T_ON_BOTH(source, close_under_both_waits)
 
 /* ---- Interruptions, and two at once ---- */
 
-T_ON_BOTH(source, timeout_and_cancel)
+T_ON_EACH_IO(source, timeout_and_cancel)
 {
-	skua_runtime *rt = runtime_on(2, backend);
+	skua_runtime *rt = runtime_on(2, kind);
 	struct waiting state = {.ns = 10 * SKUA_MSEC};
 	uint64_t begin = skua_now();
 	skua_task *task;
@@ -345,9 +345,9 @@ T_ON_BOTH(source, timeout_and_cancel)
 	T_EQ(skua_runtime_free(rt), 0);
 }
 
-T_ON_BOTH(source, a_second_task_is_refused)
+T_ON_EACH_IO(source, a_second_task_is_refused)
 {
-	skua_runtime *rt = runtime_on(2, backend);
+	skua_runtime *rt = runtime_on(2, kind);
 	struct waiting first = {0}, second = {0};
 	skua_task *task;
 	int ends[2];
@@ -365,10 +365,10 @@ T_ON_BOTH(source, a_second_task_is_refused)
 }
 
 /* More sources than the table's first chunk, opened and closed again and again. */
-T_ON_BOTH(source, many_one_after_the_other)
+T_ON_EACH_IO(source, many_one_after_the_other)
 {
 	enum { COUNT = 300 };
-	skua_runtime *rt = runtime_on(2, backend);
+	skua_runtime *rt = runtime_on(2, kind);
 	struct waiting states[COUNT] = {0};
 	int ends[COUNT][2];
 

@@ -6,9 +6,9 @@
 
 /* ---- Ends of connections ---- */
 
-T_ON_BOTH(tcp_close, half_close)
+T_ON_EACH_IO(tcp_close, half_close)
 {
-	struct net net = net_open(backend);
+	struct net net = net_open(kind);
 	char in[8];
 
 	T_EQ(write_all(net.rt, net.client, "last", 4), 4);
@@ -26,9 +26,9 @@ T_ON_BOTH(tcp_close, half_close)
 	net_close(&net);
 }
 
-T_ON_BOTH(tcp_close, a_waiting_reader_sees_the_end)
+T_ON_EACH_IO(tcp_close, a_waiting_reader_sees_the_end)
 {
-	struct net net = net_open(backend);
+	struct net net = net_open(kind);
 	char in[8];
 	struct io io = {.conn = net.server, .data = in, .size = sizeof in};
 	skua_task *reader = start(net.rt, op_read, &io);
@@ -49,9 +49,9 @@ static void reset(skua_tcp *conn)
 	skua_tcp_close(conn);
 }
 
-T_ON_BOTH(tcp_close, a_waiting_reader_sees_a_reset)
+T_ON_EACH_IO(tcp_close, a_waiting_reader_sees_a_reset)
 {
-	struct net net = net_open(backend);
+	struct net net = net_open(kind);
 	char in[8];
 	struct io io = {.conn = net.server, .data = in, .size = sizeof in};
 	skua_task *reader = start(net.rt, op_read, &io);
@@ -63,10 +63,10 @@ T_ON_BOTH(tcp_close, a_waiting_reader_sees_a_reset)
 	net_close(&net);
 }
 
-T_ON_BOTH(tcp_close, a_waiting_writer_sees_a_reset)
+T_ON_EACH_IO(tcp_close, a_waiting_writer_sees_a_reset)
 {
 	enum { SIZE = 16 << 20 };
-	struct net net = net_open(backend);
+	struct net net = net_open(kind);
 	struct io io = {.conn = net.server, .data = calloc(1, SIZE), .size = SIZE};
 	skua_task *writer = start(net.rt, op_write_all, &io);
 
@@ -82,9 +82,9 @@ T_ON_BOTH(tcp_close, a_waiting_writer_sees_a_reset)
 	net_close(&net);
 }
 
-T_ON_BOTH(tcp_close, writing_after_shutdown_is_a_broken_pipe)
+T_ON_EACH_IO(tcp_close, writing_after_shutdown_is_a_broken_pipe)
 {
-	struct net net = net_open(backend);
+	struct net net = net_open(kind);
 	char byte = 0;
 	struct io io = {.conn = net.client, .data = &byte, .size = 1};
 	const struct iovec piece = {&byte, 1};
@@ -97,9 +97,9 @@ T_ON_BOTH(tcp_close, writing_after_shutdown_is_a_broken_pipe)
 	net_close(&net);
 }
 
-T_ON_BOTH(tcp_close, close_leaves_what_was_written_to_the_peer)
+T_ON_EACH_IO(tcp_close, close_leaves_what_was_written_to_the_peer)
 {
-	struct net net = net_open(backend);
+	struct net net = net_open(kind);
 	char in[16];
 
 	T_EQ(write_all(net.rt, net.client, "testament", 9), 9);
@@ -112,9 +112,9 @@ T_ON_BOTH(tcp_close, close_leaves_what_was_written_to_the_peer)
 
 /* ---- Closing under a wait ---- */
 
-T_ON_BOTH(tcp_close, close_under_a_waiting_reader)
+T_ON_EACH_IO(tcp_close, close_under_a_waiting_reader)
 {
-	struct net net = net_open(backend);
+	struct net net = net_open(kind);
 	char in[8];
 	struct io io = {.conn = net.server, .data = in, .size = sizeof in};
 	skua_task *reader = start(net.rt, op_read, &io);
@@ -134,10 +134,10 @@ static skua_poll op_close(skua_cx *cx, void *argument)
 	return 0;
 }
 
-T_ON_BOTH(tcp_close, close_by_a_task_under_a_reader_and_a_writer)
+T_ON_EACH_IO(tcp_close, close_by_a_task_under_a_reader_and_a_writer)
 {
 	enum { SIZE = 16 << 20 };
-	struct net net = net_open(backend);
+	struct net net = net_open(kind);
 	struct io in = {.conn = net.server, .data = malloc(8), .size = 8};
 	struct io out = {.conn = net.server, .data = calloc(1, SIZE), .size = SIZE};
 	skua_task *reader = start(net.rt, op_read, &in);
@@ -155,9 +155,9 @@ T_ON_BOTH(tcp_close, close_by_a_task_under_a_reader_and_a_writer)
 }
 
 /* A reader that is woken by data while its connection is being closed. */
-T_ON_BOTH(tcp_close, close_races_with_data)
+T_ON_EACH_IO(tcp_close, close_races_with_data)
 {
-	struct net net = net_listen(2, backend);
+	struct net net = net_listen(2, kind);
 
 	for (int i = 0; i < rounds(200); i++) {
 		char in[8];
@@ -183,9 +183,9 @@ T_ON_BOTH(tcp_close, close_races_with_data)
 	net_close(&net);
 }
 
-T_ON_BOTH(tcp_close, listener_closed_under_an_accept)
+T_ON_EACH_IO(tcp_close, listener_closed_under_an_accept)
 {
-	struct net net = net_open(backend);
+	struct net net = net_open(kind);
 	struct accepting accepting = {.listener = net.listener};
 	skua_task *task = start(net.rt, op_accept, &accepting);
 
@@ -220,9 +220,9 @@ static skua_poll abandons(skua_cx *cx, void *argument)
 	return 6;
 }
 
-T_ON_BOTH(tcp_close, closing_gives_up_ones_own_operation)
+T_ON_EACH_IO(tcp_close, closing_gives_up_ones_own_operation)
 {
-	struct net net = net_open(backend);
+	struct net net = net_open(kind);
 	struct abandons state = {.conn = net.server, .listener = net.listener};
 	char in;
 

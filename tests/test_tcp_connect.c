@@ -11,9 +11,9 @@
 
 /* ---- Connecting ---- */
 
-T_ON_BOTH(tcp_connect, connect_refused)
+T_ON_EACH_IO(tcp_connect, connect_refused)
 {
-	struct net net = net_open(backend);
+	struct net net = net_open(kind);
 	struct connecting connecting = {.addr = net.addr};
 
 	skua_listener_close(net.listener);
@@ -67,9 +67,9 @@ static skua_poll op_connect_in_time(skua_cx *cx, void *argument)
 	return skua_timeout(cx, &self->timer, self->ns, skua_connect(cx, &self->addr, &self->conn));
 }
 
-T_ON_BOTH(tcp_connect, connect_with_a_deadline)
+T_ON_EACH_IO(tcp_connect, connect_with_a_deadline)
 {
-	skua_runtime *rt = runtime_on(2, backend);
+	skua_runtime *rt = runtime_on(2, kind);
 	struct connecting connecting = {.ns = 50 * SKUA_MSEC};
 	struct full full;
 	uint64_t begin;
@@ -84,9 +84,9 @@ T_ON_BOTH(tcp_connect, connect_with_a_deadline)
 	T_EQ(skua_runtime_free(rt), 0);
 }
 
-T_ON_BOTH(tcp_connect, connect_cancelled)
+T_ON_EACH_IO(tcp_connect, connect_cancelled)
 {
-	skua_runtime *rt = runtime_on(2, backend);
+	skua_runtime *rt = runtime_on(2, kind);
 	struct connecting connecting = {0};
 	struct full full;
 	skua_task *task;
@@ -141,9 +141,9 @@ T_TEST(tcp_connect, addresses_are_read_and_written)
 	T_EQ(skua_addr_format(&addr, text, sizeof text), -EAFNOSUPPORT);
 }
 
-T_ON_BOTH(tcp_connect, local_and_peer_addresses)
+T_ON_EACH_IO(tcp_connect, local_and_peer_addresses)
 {
-	struct net net = net_open(backend);
+	struct net net = net_open(kind);
 	skua_addr a, b;
 	char left[64], right[64];
 
@@ -159,9 +159,9 @@ T_ON_BOTH(tcp_connect, local_and_peer_addresses)
 	net_close(&net);
 }
 
-T_ON_BOTH(tcp_connect, ipv6)
+T_ON_EACH_IO(tcp_connect, ipv6)
 {
-	skua_runtime *rt = runtime_on(2, backend);
+	skua_runtime *rt = runtime_on(2, kind);
 	struct net net = {.rt = rt};
 	skua_addr addr;
 	char in[4], text[64];

@@ -72,10 +72,10 @@ static skua_poll consumer(skua_cx *cx, struct consumer *self)
 }
 SKUA_CORO(consumer, struct consumer);
 
-static void transfer(uint32_t backend, size_t total, size_t write_most, size_t read_most,
+static void transfer(uint32_t kind, size_t total, size_t write_most, size_t read_most,
 		     size_t pause_every)
 {
-	struct net net = net_open(backend);
+	struct net net = net_open(kind);
 	struct producer producing = {
 		.co = SKUA_CORO_INIT(producer),
 		.conn = net.client,
@@ -102,16 +102,16 @@ static void transfer(uint32_t backend, size_t total, size_t write_most, size_t r
 	net_close(&net);
 }
 
-T_ON_BOTH(tcp_data, sixteen_megabytes_to_a_slow_reader)
+T_ON_EACH_IO(tcp_data, sixteen_megabytes_to_a_slow_reader)
 {
-	transfer(backend, 16 << 20, 1 << 20, 64 << 10, 512 << 10);
+	transfer(kind, 16 << 20, 1 << 20, 64 << 10, 512 << 10);
 }
 
-T_ON_BOTH(tcp_data, random_sizes)
+T_ON_EACH_IO(tcp_data, random_sizes)
 {
-	transfer(backend, 200000, 300, 200, 0);
-	transfer(backend, 200000, 3, 5000, 0);
-	transfer(backend, 1 << 20, 70000, 3000, 0);
+	transfer(kind, 200000, 300, 200, 0);
+	transfer(kind, 200000, 3, 5000, 0);
+	transfer(kind, 1 << 20, 70000, 3000, 0);
 }
 
 /* ---- Sizes ---- */
@@ -133,9 +133,9 @@ static skua_poll write_all_no_size(skua_cx *cx, void *argument)
 	return skua_write_all(cx, argument, "x", (size_t)SKUA_PENDING);
 }
 
-T_ON_BOTH(tcp_data, a_negative_size_is_refused)
+T_ON_EACH_IO(tcp_data, a_negative_size_is_refused)
 {
-	struct net net = net_open(backend);
+	struct net net = net_open(kind);
 	char in[4];
 
 	T_EQ(run(net.rt, read_no_size, net.server), -EINVAL);
@@ -146,9 +146,9 @@ T_ON_BOTH(tcp_data, a_negative_size_is_refused)
 	net_close(&net);
 }
 
-T_ON_BOTH(tcp_data, nothing_to_read_or_write)
+T_ON_EACH_IO(tcp_data, nothing_to_read_or_write)
 {
-	struct net net = net_open(backend);
+	struct net net = net_open(kind);
 	struct io io = {.conn = net.client, .data = &io, .size = 0};
 
 	T_EQ(run(net.rt, op_read, &io), 0);
@@ -159,10 +159,10 @@ T_ON_BOTH(tcp_data, nothing_to_read_or_write)
 
 /* ---- Writing ---- */
 
-T_ON_BOTH(tcp_data, write_all_takes_as_many_polls_as_it_needs)
+T_ON_EACH_IO(tcp_data, write_all_takes_as_many_polls_as_it_needs)
 {
 	enum { SIZE = 8 << 20 };
-	struct net net = net_open(backend);
+	struct net net = net_open(kind);
 	struct io io = {.conn = net.client, .data = malloc(SIZE), .size = SIZE};
 	struct consumer consuming = {
 		.co = SKUA_CORO_INIT(consumer),
@@ -191,10 +191,10 @@ T_ON_BOTH(tcp_data, write_all_takes_as_many_polls_as_it_needs)
 static char ones_to_write[4] = {'1', '1', '1', '1'};
 
 /* A write_all that was cancelled half-way leaves nothing behind for the next one. */
-T_ON_BOTH(tcp_data, write_all_after_a_cancelled_write_all)
+T_ON_EACH_IO(tcp_data, write_all_after_a_cancelled_write_all)
 {
 	enum { SIZE = 16 << 20 };
-	struct net net = net_open(backend);
+	struct net net = net_open(kind);
 	struct io io = {.conn = net.client, .data = calloc(1, SIZE), .size = SIZE};
 	struct io next = {.conn = net.client, .data = ones_to_write, .size = 4};
 	skua_task *writer = start(net.rt, op_write_all, &io);
@@ -226,10 +226,10 @@ T_ON_BOTH(tcp_data, write_all_after_a_cancelled_write_all)
 	net_close(&net);
 }
 
-T_ON_BOTH(tcp_data, writev)
+T_ON_EACH_IO(tcp_data, writev)
 {
 	static char parts[1024][2];
-	struct net net = net_open(backend);
+	struct net net = net_open(kind);
 	char a[] = "sk", b[] = "", c[] = "ua!", in[2048];
 	const struct iovec three[3] = {{a, 2}, {b, 0}, {c, 3}};
 	struct iovec many[1024];
@@ -264,9 +264,9 @@ T_ON_BOTH(tcp_data, writev)
 
 /* ---- Cancelling, timing out ---- */
 
-T_ON_BOTH(tcp_data, cancelled_read_loses_no_data)
+T_ON_EACH_IO(tcp_data, cancelled_read_loses_no_data)
 {
-	struct net net = net_open(backend);
+	struct net net = net_open(kind);
 	char in[8];
 	struct io io = {.conn = net.server, .data = in, .size = sizeof in};
 
@@ -290,9 +290,9 @@ static skua_poll op_read_in_time(skua_cx *cx, void *argument)
 	return skua_timeout(cx, &io->timer, io->ns, skua_read(cx, io->conn, io->data, io->size));
 }
 
-T_ON_BOTH(tcp_data, read_that_times_out_can_be_repeated)
+T_ON_EACH_IO(tcp_data, read_that_times_out_can_be_repeated)
 {
-	struct net net = net_open(backend);
+	struct net net = net_open(kind);
 	char in[8];
 	struct io io = {.conn = net.server, .data = in, .size = sizeof in, .ns = 10 * SKUA_MSEC};
 
@@ -310,9 +310,9 @@ T_ON_BOTH(tcp_data, read_that_times_out_can_be_repeated)
 
 /* ---- Two at once ---- */
 
-T_ON_BOTH(tcp_data, a_second_reader_is_refused)
+T_ON_EACH_IO(tcp_data, a_second_reader_is_refused)
 {
-	struct net net = net_open(backend);
+	struct net net = net_open(kind);
 	char in[8];
 	struct io io = {.conn = net.server, .data = in, .size = sizeof in};
 	skua_task *reader = start(net.rt, op_read, &io);
@@ -328,10 +328,10 @@ T_ON_BOTH(tcp_data, a_second_reader_is_refused)
 	net_close(&net);
 }
 
-T_ON_BOTH(tcp_data, a_second_writer_is_refused)
+T_ON_EACH_IO(tcp_data, a_second_writer_is_refused)
 {
 	enum { SIZE = 16 << 20 };
-	struct net net = net_open(backend);
+	struct net net = net_open(kind);
 	struct io io = {.conn = net.server, .data = calloc(1, SIZE), .size = SIZE};
 	skua_task *writer = start(net.rt, op_write_all, &io);
 	char *in = malloc(SIZE);

@@ -9,9 +9,9 @@
 
 /* ---- Listening ---- */
 
-T_ON_BOTH(tcp_listen, port_in_use)
+T_ON_EACH_IO(tcp_listen, port_in_use)
 {
-	struct net net = net_open(backend);
+	struct net net = net_open(kind);
 	skua_listener *second = NULL;
 
 	T_EQ(skua_listen(net.rt, &net.addr, NULL, &second), -EADDRINUSE);
@@ -46,9 +46,9 @@ T_TEST(tcp_listen, listen_refuses_bad_arguments)
 
 /* ---- Accepting ---- */
 
-T_ON_BOTH(tcp_listen, cancelled_accept_can_be_repeated)
+T_ON_EACH_IO(tcp_listen, cancelled_accept_can_be_repeated)
 {
-	struct net net = net_open(backend);
+	struct net net = net_open(kind);
 	struct accepting accepting = {.listener = net.listener};
 	skua_task *task = start(net.rt, op_accept, &accepting);
 
@@ -62,9 +62,9 @@ T_ON_BOTH(tcp_listen, cancelled_accept_can_be_repeated)
 	net_close(&net);
 }
 
-T_ON_BOTH(tcp_listen, a_second_accept_is_refused)
+T_ON_EACH_IO(tcp_listen, a_second_accept_is_refused)
 {
-	struct net net = net_open(backend);
+	struct net net = net_open(kind);
 	struct accepting first = {.listener = net.listener}, second = first;
 	struct connecting connecting = {.addr = net.addr};
 	skua_task *task = start(net.rt, op_accept, &first);
@@ -78,10 +78,10 @@ T_ON_BOTH(tcp_listen, a_second_accept_is_refused)
 	net_close(&net);
 }
 
-T_ON_BOTH(tcp_listen, connections_in_the_backlog_are_accepted_later)
+T_ON_EACH_IO(tcp_listen, connections_in_the_backlog_are_accepted_later)
 {
 	enum { COUNT = 20 };
-	struct net net = net_open(backend);
+	struct net net = net_open(kind);
 	struct connecting connecting[COUNT];
 
 	for (int i = 0; i < COUNT; i++) {
@@ -118,10 +118,10 @@ static int first_free_descriptor(void)
 	return fd;
 }
 
-T_ON_BOTH(tcp_listen, accept_waits_for_descriptors_without_spinning)
+T_ON_EACH_IO(tcp_listen, accept_waits_for_descriptors_without_spinning)
 {
 	enum { CLIENTS = 5 };
-	struct net net = net_open(backend);
+	struct net net = net_open(kind);
 	struct accepting accepting = {.listener = net.listener};
 	int clients[CLIENTS];
 	struct rlimit before;
@@ -163,9 +163,9 @@ T_ON_BOTH(tcp_listen, accept_waits_for_descriptors_without_spinning)
 	net_close(&net);
 }
 
-T_ON_BOTH(tcp_listen, accept_can_be_cancelled_while_it_waits_for_descriptors)
+T_ON_EACH_IO(tcp_listen, accept_can_be_cancelled_while_it_waits_for_descriptors)
 {
-	struct net net = net_open(backend);
+	struct net net = net_open(kind);
 	struct accepting accepting = {.listener = net.listener};
 	int client = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	struct rlimit before;
@@ -192,9 +192,9 @@ T_ON_BOTH(tcp_listen, accept_can_be_cancelled_while_it_waits_for_descriptors)
 	net_close(&net);
 }
 
-T_ON_BOTH(tcp_listen, connect_and_listen_without_descriptors)
+T_ON_EACH_IO(tcp_listen, connect_and_listen_without_descriptors)
 {
-	struct net net = net_open(backend);
+	struct net net = net_open(kind);
 	struct connecting connecting = {.addr = net.addr};
 	skua_listener *listener = NULL;
 	struct rlimit before;

@@ -31,9 +31,9 @@ static skua_poll echo(skua_cx *cx, struct echo *self)
 }
 SKUA_CORO(echo, struct echo);
 
-T_ON_BOTH(tcp_server, echo)
+T_ON_EACH_IO(tcp_server, echo)
 {
-	struct net net = net_open(backend);
+	struct net net = net_open(kind);
 	struct echo future = {.co = SKUA_CORO_INIT(echo), .conn = net.server};
 	skua_task *task = start_future(net.rt, &future.co);
 	char out[3000], in[3000];
@@ -87,11 +87,11 @@ static skua_poll server(skua_cx *cx, struct server *self)
 }
 SKUA_CORO(server, struct server);
 
-T_ON_BOTH(tcp_server, listeners_share_a_port)
+T_ON_EACH_IO(tcp_server, listeners_share_a_port)
 {
 	enum { COUNT = 64 };
 	const skua_listen_options options = {.struct_size = sizeof options, .reuse_port = 1};
-	skua_runtime *rt = runtime_on(2, backend);
+	skua_runtime *rt = runtime_on(2, kind);
 	struct server servers[2];
 	struct connecting connecting;
 	atomic_int accepted[2] = {0};
@@ -168,7 +168,7 @@ static skua_poll visitor(skua_cx *cx, struct visitor *self)
 }
 SKUA_CORO(visitor, struct visitor);
 
-static void visit(uint32_t backend, uint32_t workers, uint32_t io_threads, int count)
+static void visit(uint32_t kind, uint32_t workers, uint32_t io_threads, int count)
 {
 	skua_config config;
 	skua_runtime *rt;
@@ -177,7 +177,7 @@ static void visit(uint32_t backend, uint32_t workers, uint32_t io_threads, int c
 	struct visitor visiting = {.co = SKUA_CORO_INIT(visitor), .crowd = &crowd};
 	skua_task **tasks = calloc((size_t)count, sizeof(void *)), *task;
 
-	quiet_config(&config, workers, backend);
+	quiet_config(&config, workers, kind);
 	config.io_threads = io_threads;
 	rt = runtime_with(&config);
 	serving.listener = listen_on(rt, "127.0.0.1", NULL, &visiting.addr);
@@ -195,7 +195,7 @@ static void visit(uint32_t backend, uint32_t workers, uint32_t io_threads, int c
 	free(tasks);
 }
 
-T_ON_BOTH(tcp_server, a_thousand_connections_at_once)
+T_ON_EACH_IO(tcp_server, a_thousand_connections_at_once)
 {
 	struct rlimit limit;
 
@@ -204,12 +204,12 @@ T_ON_BOTH(tcp_server, a_thousand_connections_at_once)
 		T_SKIP("the limit of descriptors is too low");
 	limit.rlim_cur = limit.rlim_max;
 	T_EQ(setrlimit(RLIMIT_NOFILE, &limit), 0);
-	visit(backend, 2, 1, T_TSAN ? 300 : 1000);
+	visit(kind, 2, 1, T_TSAN ? 300 : 1000);
 }
 
-T_ON_BOTH(tcp_server, many_workers_and_several_drivers)
+T_ON_EACH_IO(tcp_server, many_workers_and_several_drivers)
 {
-	visit(backend, 16, 3, 100);
+	visit(kind, 16, 3, 100);
 }
 
 /* On one worker, one who always finds data must not keep the others from running. */
@@ -249,7 +249,7 @@ static skua_poll holds(skua_cx *cx, void *argument)
 	return 0;
 }
 
-T_ON_BOTH(tcp_server, a_busy_connection_gives_way)
+T_ON_EACH_IO(tcp_server, a_busy_connection_gives_way)
 {
 	enum { BUDGET = 50, BYTES = 100000 };
 	struct net net = {.listener = NULL};
@@ -258,7 +258,7 @@ T_ON_BOTH(tcp_server, a_busy_connection_gives_way)
 	skua_task *held, *busy, *other;
 	skua_config config;
 
-	quiet_config(&config, 1, backend);
+	quiet_config(&config, 1, kind);
 	config.budget = BUDGET;
 	net.rt = runtime_with(&config);
 	net.listener = listen_on(net.rt, "127.0.0.1", NULL, &net.addr);

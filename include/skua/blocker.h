@@ -24,18 +24,21 @@ enum {
 	SKUA_READABLE = 1,
 	SKUA_WRITABLE = 2,
 	SKUA_HANGUP = 4, /* in events only: an error, or the peer is gone; comes with both others */
+	SKUA_MORE =
+		8, /* in events only, with READABLE: after a read that was short there may be more
+	                    to read at once: the end of the stream, or what follows urgent data */
 };
 
 typedef struct skua_blocker skua_blocker;
 
 typedef struct skua_interest {
-	uint64_t id;    /* comes back in the events */
+	uint64_t id;    /* comes back in the events; the two highest numbers are not free */
 	uint32_t flags; /* SKUA_READABLE | SKUA_WRITABLE */
 } skua_interest;
 
 typedef struct skua_event {
 	uint64_t id;
-	uint32_t ready; /* SKUA_READABLE | SKUA_WRITABLE | SKUA_HANGUP */
+	uint32_t ready; /* SKUA_READABLE | SKUA_WRITABLE | SKUA_HANGUP | SKUA_MORE */
 } skua_event;
 
 /* One registered descriptor; the caller's memory, zeroed, in place until it is deregistered. The

@@ -31,15 +31,20 @@ enum {
 	SKUA_KNOB_CPUS = 1u << 1,                  /* SKUA_CPUS */
 	SKUA_KNOB_IO_THREADS = 1u << 2,            /* SKUA_IO_THREADS */
 	SKUA_KNOB_IO_BACKEND = 1u << 3,            /* SKUA_IO_BACKEND */
-	SKUA_KNOB_MAX_BLOCKING = 1u << 4,          /* SKUA_MAX_BLOCKING */
-	SKUA_KNOB_BLOCKING_KEEPALIVE_MS = 1u << 5, /* SKUA_BLOCKING_KEEPALIVE_MS */
-	SKUA_KNOB_BUDGET = 1u << 6,                /* SKUA_BUDGET */
-	SKUA_KNOB_SPIN_US = 1u << 7,               /* SKUA_SPIN_US */
-	SKUA_KNOB_SHUTDOWN_MS = 1u << 8,           /* SKUA_SHUTDOWN_MS */
-	SKUA_KNOB_LOG = 1u << 9,                   /* SKUA_LOG */
+	SKUA_KNOB_IO_POLL = 1u << 4,               /* SKUA_IO_POLL */
+	SKUA_KNOB_MAX_BLOCKING = 1u << 5,          /* SKUA_MAX_BLOCKING */
+	SKUA_KNOB_BLOCKING_KEEPALIVE_MS = 1u << 6, /* SKUA_BLOCKING_KEEPALIVE_MS */
+	SKUA_KNOB_BUDGET = 1u << 7,                /* SKUA_BUDGET */
+	SKUA_KNOB_SPIN_US = 1u << 8,               /* SKUA_SPIN_US */
+	SKUA_KNOB_SHUTDOWN_MS = 1u << 9,           /* SKUA_SHUTDOWN_MS */
+	SKUA_KNOB_LOG = 1u << 10,                  /* SKUA_LOG */
 };
 
 enum { SKUA_IO_BACKEND_AUTO = 0, SKUA_IO_BACKEND_EPOLL = 1, SKUA_IO_BACKEND_UV = 2 };
+
+/* Who waits for events: only the driver, or an idle worker in its place. Assist needs the epoll
+ * backend. */
+enum { SKUA_IO_POLL_AUTO = 0, SKUA_IO_POLL_DRIVER = 1, SKUA_IO_POLL_ASSIST = 2 };
 
 enum { SKUA_LOG_OFF = 0, SKUA_LOG_ERROR = 1, SKUA_LOG_WARN = 2, SKUA_LOG_INFO = 3 };
 
@@ -51,6 +56,7 @@ typedef struct skua_config {
 	const char *cpus;      /* such as "0-3,6"; worker i runs on the i-th; NULL = any */
 	uint32_t io_threads;   /* driver threads, 1 to 64; descriptors are spread over them */
 	uint32_t io_backend;   /* SKUA_IO_BACKEND_* */
+	uint32_t io_poll;      /* SKUA_IO_POLL_* */
 	uint32_t max_blocking; /* threads for blocking calls, 1 to 10000 */
 	uint32_t blocking_keepalive_ms; /* how long an idle one of these lives */
 	uint32_t budget;      /* operations in one poll before a task gives way, 1 to 65536 */
@@ -117,14 +123,15 @@ SKUA_API SKUA_MUST_USE skua_poll skua_block_on(skua_runtime *runtime, skua_futur
 
 /* What a runtime has done so far; all are sums over its workers or drivers. */
 typedef struct skua_stats {
-	uint64_t workers;          /* how many there are */
-	uint64_t spawned;          /* tasks and blocking jobs */
-	uint64_t completed;        /* of these */
-	uint64_t polls;            /* polls of tasks */
-	uint64_t stolen;           /* tasks that another worker took */
-	uint64_t parks;            /* times that a worker went to sleep */
-	uint64_t wakes;            /* times that a worker was woken by another thread */
-	uint64_t io_batches;       /* times that a driver came back from its wait with events */
+	uint64_t workers;   /* how many there are */
+	uint64_t spawned;   /* tasks and blocking jobs */
+	uint64_t completed; /* of these */
+	uint64_t polls;     /* polls of tasks */
+	uint64_t stolen;    /* tasks that another worker took */
+	uint64_t parks;     /* times that a worker went to sleep */
+	uint64_t wakes;     /* times that a worker was woken by another thread */
+	uint64_t
+		io_batches; /* times that a driver or a worker came back from its wait with events */
 	uint64_t io_events;        /* events in them */
 	uint64_t blocking_threads; /* that exist now */
 } skua_stats;

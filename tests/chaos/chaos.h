@@ -15,13 +15,14 @@
 #include <skua.h>
 
 #include "sched/sched.h"
+#include "tests/io_kinds.h"
 
 /* One run of one workload. */
 struct chaos {
 	uint64_t seed;
 	uint64_t until; /* a moment of skua_now */
 	uint32_t workers;
-	uint32_t backend;
+	uint32_t io; /* enum io_kind */
 	bool one_cpu;
 };
 

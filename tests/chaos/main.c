@@ -181,7 +181,7 @@ static struct chaos chaos_of(uint64_t seed, double seconds)
 		.seed = seed,
 		.until = skua_now() + (uint64_t)(seconds * 1e9),
 		.workers = chaos_random(&random, 4) == 0 ? 1 + chaos_random(&random, 4) : 16,
-		.backend = 1 + chaos_random(&random, 2),
+		.io = IO_EPOLL + chaos_random(&random, IO_KINDS - IO_EPOLL),
 		.one_cpu = chaos_random(&random, 4) != 0,
 	};
 
@@ -206,8 +206,8 @@ static bool run_workload(const struct chaos_workload *workload, uint64_t seed, d
 	printf("%-10s seed %" PRIu64 ": %s, %" PRIu64
 	       " operations, %u workers on %s, %s, stopped %u times%s\n",
 	       workload->name, seed, passed ? "ok" : "FAILED", chaos_shared->operations,
-	       chaos.workers, chaos.one_cpu ? "one CPU" : "all CPUs",
-	       chaos.backend == 1 ? "epoll" : "uv", stops, how.migrate ? ", tasks migrate" : "");
+	       chaos.workers, chaos.one_cpu ? "one CPU" : "all CPUs", io_name(chaos.io), stops,
+	       how.migrate ? ", tasks migrate" : "");
 	if (!passed) {
 		if (WIFSIGNALED(status))
 			printf("    ended by signal %d (%s)\n", WTERMSIG(status),

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "runtime/config.h"
 #include "runtime/runtime.h"
 #include "tests/chaos/chaos.h"
 #include "tests/chaos/workloads.h"
@@ -19,9 +20,9 @@ skua_runtime *chaos_runtime(struct chaos *chaos, uint32_t workers, uint32_t shut
 	int rc;
 
 	skua_config_init(&config);
-	config.pinned = UINT32_MAX >> 22; /* all ten knobs */
+	config.pinned = (1u << SK_KNOB_COUNT) - 1;
 	config.workers = workers;
-	config.io_backend = chaos->backend;
+	io_configure(&config, chaos->io);
 	config.io_threads = 1 + chaos->seed % 2;
 	config.log = SKUA_LOG_ERROR;
 	config.max_blocking = 8;

@@ -94,6 +94,7 @@ static int fault_of(enum fault_call call, void *return_address)
 	X(epoll_create1)                                                                           \
 	X(epoll_ctl)                                                                               \
 	X(epoll_pwait)                                                                             \
+	X(epoll_pwait2)                                                                            \
 	X(epoll_wait)                                                                              \
 	X(eventfd)                                                                                 \
 	X(fcntl64)                                                                                 \
@@ -181,12 +182,16 @@ INTERPOSE(int, bind, (int fd, const void *address, socklen_t size), (fd, address
 INTERPOSE(int, epoll_create1, (int flags), (flags))
 INTERPOSE(int, epoll_pwait, (int fd, void *events, int capacity, int timeout, const void *signals),
 	  (fd, events, capacity, timeout, signals))
+INTERPOSE(int, epoll_pwait2,
+	  (int fd, void *events, int capacity, const void *timeout, const void *signals),
+	  (fd, events, capacity, timeout, signals))
 INTERPOSE(int, eventfd, (unsigned value, int flags), (value, flags))
 INTERPOSE(int, fstat64, (int fd, void *status), (fd, status))
 INTERPOSE(int, getpeername, (int fd, void *address, socklen_t *size), (fd, address, size))
 INTERPOSE(int, getsockname, (int fd, void *address, socklen_t *size), (fd, address, size))
 INTERPOSE(int, listen, (int fd, int backlog), (fd, backlog))
 INTERPOSE(int, pipe, (int fds[2]), (fds))
+INTERPOSE(ssize_t, recv, (int fd, void *buffer, size_t size, int flags), (fd, buffer, size, flags))
 INTERPOSE(int, sched_getaffinity, (pid_t pid, size_t size, void *mask), (pid, size, mask))
 INTERPOSE(int, setsockopt, (int fd, int level, int option, const void *value, socklen_t size),
 	  (fd, level, option, value, size))
@@ -367,15 +372,6 @@ DEFINE(ssize_t, __read_chk, (int fd, void *buffer, size_t size, size_t room))
 
 	(void)room;
 	return n < 0 ? n : REAL(ssize_t, read, (int, void *, size_t))(fd, buffer, (size_t)n);
-}
-
-DEFINE(ssize_t, recv, (int fd, void *buffer, size_t size, int flags))
-{
-	ssize_t n = size_with(FAULT_OF(recv), size);
-
-	return n < 0 ? n
-		     : REAL(ssize_t, recv, (int, void *, size_t, int))(fd, buffer, (size_t)n,
-								       flags);
 }
 
 DEFINE(ssize_t, send, (int fd, const void *buffer, size_t size, int flags))

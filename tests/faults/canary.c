@@ -66,7 +66,7 @@ static int use_blocker(skua_blocker *blocker)
 static int use_new_blocker(struct env *env)
 {
 	skua_blocker *blocker;
-	int rc = skua_blocker_new(env->backend, &blocker);
+	int rc = skua_blocker_new(io_backend_of(env->io), &blocker);
 
 	if (rc < 0)
 		return rc;

@@ -151,7 +151,7 @@ static int start_runtime(const struct job *job, skua_runtime **rt)
 
 	skua_config_init(&config);
 	config.workers = job->workers;
-	config.io_backend = job->backend;
+	io_configure(&config, job->io);
 	config.shutdown_ms = (uint32_t)(3000 * case_slowness());
 	config.pinned = ENV_PINNED;
 	if ((job->scenario->flags & SCENARIO_AUTO) != 0)
@@ -192,7 +192,7 @@ static void check_echo(struct env *env, struct outcome *outcome)
 
 static void check_new_runtime(const struct job *job, struct outcome *outcome)
 {
-	struct env env = {.backend = job->backend};
+	struct env env = {.io = job->io};
 	int rc = start_runtime(job, &env.rt);
 
 	if (rc < 0) {
@@ -215,7 +215,7 @@ static uint64_t patience_of(const struct fault *fault)
 void case_run(const struct job *job, const struct fault *fault, struct outcome *outcome)
 {
 	const struct scenario *scenario = job->scenario;
-	struct env env = {.backend = job->backend, .patience = patience_of(fault)};
+	struct env env = {.io = job->io, .patience = patience_of(fault)};
 	struct snapshot before = take_snapshot();
 	bool ran = false, had_runtime;
 

@@ -155,7 +155,7 @@ void warm_up(const struct job *job)
 	skua_blocker *blocker;
 
 	if ((job->scenario->flags & SCENARIO_FRESH) == 0 &&
-	    skua_blocker_new(job->backend, &blocker) == 0)
+	    skua_blocker_new(io_backend_of(job->io), &blocker) == 0)
 		skua_blocker_free(blocker);
 }
 

@@ -21,6 +21,8 @@
 
 #include <skua.h>
 
+#include "../io_kinds.h"
+
 /* From the build. */
 #ifndef T_SANITIZED
 #define T_SANITIZED 0
@@ -38,6 +40,7 @@
 	X(epoll_create1)                                                                           \
 	X(epoll_ctl)                                                                               \
 	X(epoll_pwait)                                                                             \
+	X(epoll_pwait2)                                                                            \
 	X(epoll_wait)                                                                              \
 	X(eventfd)                                                                                 \
 	X(fcntl64)                                                                                 \
@@ -134,7 +137,7 @@ void *memory_take(void);
 
 struct env {
 	skua_runtime *rt;  /* NULL in a standalone scenario */
-	uint32_t backend;  /* SKUA_IO_BACKEND_* */
+	uint32_t io;       /* enum io_kind */
 	uint64_t patience; /* for how long something may take, in ns */
 	const char *wrong; /* what should never be; set by env_wrong */
 };
@@ -160,8 +163,8 @@ struct scenario {
 /* Every knob: the environment is not to change a scenario. */
 #define ENV_PINNED                                                                                 \
 	(SKUA_KNOB_WORKERS | SKUA_KNOB_CPUS | SKUA_KNOB_IO_THREADS | SKUA_KNOB_IO_BACKEND |        \
-	 SKUA_KNOB_MAX_BLOCKING | SKUA_KNOB_BLOCKING_KEEPALIVE_MS | SKUA_KNOB_BUDGET |             \
-	 SKUA_KNOB_SPIN_US | SKUA_KNOB_SHUTDOWN_MS | SKUA_KNOB_LOG)
+	 SKUA_KNOB_IO_POLL | SKUA_KNOB_MAX_BLOCKING | SKUA_KNOB_BLOCKING_KEEPALIVE_MS |            \
+	 SKUA_KNOB_BUDGET | SKUA_KNOB_SPIN_US | SKUA_KNOB_SHUTDOWN_MS | SKUA_KNOB_LOG)
 
 extern const struct scenario scenarios_of_tasks[], scenarios_of_tcp[], scenarios_of_io[];
 extern const int scenarios_of_tasks_count, scenarios_of_tcp_count, scenarios_of_io_count;
@@ -184,8 +187,8 @@ int echo_once(struct env *env);
 
 struct job {
 	const struct scenario *scenario;
-	uint32_t backend, workers;
-	char name[64]; /* scenario/backend/workers */
+	uint32_t io, workers;
+	char name[64]; /* scenario/io/workers */
 };
 
 struct outcome {

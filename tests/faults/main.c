@@ -47,16 +47,16 @@ static bool is_wanted(const char *name)
 	return options.filter_count == 0 && options.name_count == 0;
 }
 
-static void add_job(const struct scenario *scenario, uint32_t backend, uint32_t workers)
+static void add_job(const struct scenario *scenario, uint32_t io, uint32_t workers)
 {
-	struct job job = {.scenario = scenario, .backend = backend, .workers = workers};
+	struct job job = {.scenario = scenario, .io = io, .workers = workers};
 
-	snprintf(job.name, sizeof job.name, "faults/%s/%s/%u", scenario->name,
-		 backend == SKUA_IO_BACKEND_EPOLL ? "epoll" : "uv", workers);
+	snprintf(job.name, sizeof job.name, "faults/%s/%s/%u", scenario->name, io_name(io),
+		 workers);
 	if (!is_wanted(job.name))
 		return;
-	/* A sample: each scenario once, with one backend or the other. */
-	if (options.quick && (scenario_count + (int)backend) % 2 != 0)
+	/* A sample: each scenario once, with one kind of IO. */
+	if (options.quick && (uint32_t)scenario_count % (IO_KINDS - IO_EPOLL) + IO_EPOLL != io)
 		return;
 	if (job_count == MAX_JOBS)
 		overflow("MAX_JOBS");
@@ -71,11 +71,10 @@ static void add_scenarios(const struct scenario *list, int count)
 		if (scenario_count == MAX_SCENARIOS)
 			overflow("MAX_SCENARIOS");
 		scenarios[scenario_count] = &list[i];
-		for (uint32_t backend = SKUA_IO_BACKEND_EPOLL; backend <= SKUA_IO_BACKEND_UV;
-		     backend++)
+		for (uint32_t io = IO_EPOLL; io < IO_KINDS; io++)
 			for (uint32_t workers = one || !options.quick ? 1 : 2;
 			     workers <= (one ? 1 : 2); workers++)
-				add_job(&list[i], backend, workers);
+				add_job(&list[i], io, workers);
 		scenario_count++;
 	}
 }

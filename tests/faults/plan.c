@@ -18,8 +18,9 @@
 
 /*
  * Not here, because no kernel does it: EAGAIN for a socket that is ready (the descriptor is
- * edge-triggered, so no second edge would come), an endless row of EINTR or of futex waits whose
- * value has changed, a clock or a yield that fails. And not here because libuv has no answer but
+ * edge-triggered, so no second edge would come), a recv that leaves something in a stream for no reason
+ * ("short reads" in io/source.h), an endless row of EINTR or of futex waits whose value has changed, a
+ * clock or a yield that fails. And not here because libuv has no answer but
  * abort(): epoll_ctl inside its loop (its check of a new uv_poll_t is here), reads and writes of its
  * eventfd that fail otherwise than by EINTR.
  */
@@ -62,7 +63,6 @@ const struct fault_rule fault_rules[] = {
 	SKUA(recv, ENOMEM, 0),
 	SKUA(recv, ENOBUFS, 0),
 	SKUA(recv, EINTR, RULE_ONCE),
-	SKUA(recv, FAULT_SHORT, RULE_ABSORBED),
 	SKUA(send, ECONNRESET, 0),
 	SKUA(send, EPIPE, 0),
 	SKUA(send, ENOBUFS, 0),
@@ -90,6 +90,12 @@ const struct fault_rule fault_rules[] = {
 	SKUA(epoll_ctl, ENOMEM, 0),
 	SKUA(epoll_ctl, ENOSPC, 0),
 	SKUA(epoll_wait, EINTR, RULE_ABSORBED | RULE_ONCE),
+	SKUA(epoll_pwait2, EINTR, RULE_ABSORBED | RULE_ONCE),
+	SKUA(epoll_pwait2, ENOSYS, RULE_ABSORBED),
+	SKUA(epoll_pwait2, EPERM, RULE_ABSORBED),
+	SKUA(eventfd, EMFILE, 0),
+	SKUA(eventfd, ENFILE, 0),
+	SKUA(eventfd, ENOMEM, 0),
 
 	SKUA(pthread_create, EAGAIN, 0),
 	SKUA(pthread_create, ENOMEM, 0),

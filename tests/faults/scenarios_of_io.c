@@ -270,7 +270,7 @@ static int use_blocker(struct env *env, skua_blocker *blocker)
 static int run_blocker(struct env *env)
 {
 	skua_blocker *blocker;
-	int rc = skua_blocker_new(env->backend, &blocker);
+	int rc = skua_blocker_new(io_backend_of(env->io), &blocker);
 
 	if (rc < 0)
 		return rc;

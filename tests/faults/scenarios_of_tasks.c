@@ -83,7 +83,7 @@ static int run_two_runtimes(struct env *env)
 	skua_config_init(&config);
 	config.workers = 2;
 	config.io_threads = 2;
-	config.io_backend = env->backend;
+	io_configure(&config, env->io);
 	config.pinned = ENV_PINNED;
 	rc = skua_runtime_new(&config, &second.rt);
 	if (rc < 0)
@@ -107,7 +107,7 @@ static int run_bad_variable(struct env *env)
 
 	skua_config_init(&config);
 	config.workers = 1;
-	config.io_backend = env->backend;
+	io_configure(&config, env->io);
 	config.pinned = ENV_PINNED & ~(uint32_t)SKUA_KNOB_BUDGET;
 	setenv("SKUA_BUDGET", "none", 1);
 	rc = skua_runtime_new(&config, &rt);

@@ -11,10 +11,10 @@ enum { FILES = 20, FIRST = 3, WATCHED = 4 };
 
 enum kind { NOT_OPEN, PIPE, EVENTFD, SOCKET, EPOLL };
 
-/* A descriptor in an epoll set; all are edge-triggered. */
+/* A descriptor in an epoll set. */
 struct watched {
-	int fd; /* 0: none */
-	bool edge;
+	int fd;    /* 0: none */
+	bool edge; /* of one that is edge-triggered */
 	struct epoll_event event;
 };
 
@@ -68,7 +68,7 @@ int fd_open(void)
 /* What of it an entry of an epoll set has to report. */
 static uint32_t reports(const struct watched *watched)
 {
-	if (watched->fd == 0 || !watched->edge)
+	if (watched->fd == 0 || (!watched->edge && (watched->event.events & EPOLLET) != 0))
 		return 0;
 	return files[watched->fd].ready & (watched->event.events | always);
 }
@@ -138,17 +138,32 @@ int fd_use(int fd, uint32_t ready)
 	return 0;
 }
 
-int fd_eventfd(void)
+int fd_eventfd(unsigned value, int flags)
 {
+	(void)value, (void)flags;
 	mc_step("eventfd", HERE);
 	return new_file(EVENTFD);
 }
 
-void fd_eventfd_write(int fd)
+int fd_eventfd_write(int fd, uint64_t value)
 {
+	(void)value;
 	mc_step("write to the eventfd", HERE);
 	file_of(fd, "write");
 	become_ready(fd, EPOLLIN);
+	return 0;
+}
+
+int fd_receive(int fd)
+{
+	struct file *file;
+
+	mc_step("recv", HERE);
+	file = file_of(fd, "recv");
+	if ((file->ready & EPOLLIN) == 0)
+		return (file->ready & EPOLLRDHUP) != 0 ? 0 : -EAGAIN;
+	file->ready &= ~(uint32_t)EPOLLIN;
+	return 1;
 }
 
 void fd_eventfd_read(int fd)
@@ -229,8 +244,8 @@ int fd_epoll_ctl(int set, int operation, int fd, const struct epoll_event *event
 	}
 	if (watched == NULL)
 		watched = find(file, 0);
-	if (watched == NULL || (event->events & EPOLLET) == 0)
-		mc_fail("an epoll set with more than %d descriptors, or level-triggered", WATCHED);
+	if (watched == NULL)
+		mc_fail("an epoll set with more than %d descriptors", WATCHED);
 	/* What is ready now is an edge. */
 	*watched = (struct watched){fd, true, *event};
 	mc_release_to(watched);
@@ -238,15 +253,12 @@ int fd_epoll_ctl(int set, int operation, int fd, const struct epoll_event *event
 	return 0;
 }
 
-int fd_epoll_wait(int set, struct epoll_event *events, int capacity, int timeout)
+/* What epoll_wait finds at once. */
+static int collect(int set, struct epoll_event *events, int capacity)
 {
-	struct file *file;
+	struct file *file = file_of(set, "epoll_wait");
 	int count = 0;
 
-	mc_step("epoll_wait", HERE);
-	if (timeout != 0)
-		mc_fail("epoll_wait waits, which is not modelled");
-	file = file_of(set, "epoll_wait");
 	for (int i = 0; i < WATCHED && count < capacity; i++) {
 		struct watched *watched = &file->watched[i];
 		uint32_t ready = reports(watched);
@@ -257,6 +269,20 @@ int fd_epoll_wait(int set, struct epoll_event *events, int capacity, int timeout
 		mc_acquire_from(watched);
 		events[count].events = ready;
 		events[count++].data = watched->event.data;
+	}
+	return count;
+}
+
+int fd_epoll_wait(int set, struct epoll_event *events, int capacity, int timeout)
+{
+	uint64_t end = mc_now() + (uint64_t)timeout * 1000000;
+	int count;
+
+	mc_step("epoll_wait", HERE);
+	while ((count = collect(set, events, capacity)) == 0 && timeout != 0) {
+		if (timeout > 0 && mc_now() >= end)
+			return 0;
+		fd_block("waits in epoll_wait", timeout > 0);
 	}
 	return count;
 }

@@ -15,6 +15,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/epoll.h>
+#include <sys/eventfd.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -24,6 +25,8 @@ int fd_stat(int fd, struct stat *status);
 int fd_epoll_create1(int flags);
 int fd_epoll_ctl(int set, int operation, int fd, const struct epoll_event *event);
 int fd_epoll_wait(int set, struct epoll_event *events, int capacity, int timeout);
+int fd_eventfd(unsigned value, int flags);
+int fd_eventfd_write(int fd, uint64_t value);
 
 #ifndef FD_MODEL_ITSELF
 #define close fd_close
@@ -32,6 +35,8 @@ int fd_epoll_wait(int set, struct epoll_event *events, int capacity, int timeout
 #define epoll_create1 fd_epoll_create1
 #define epoll_ctl fd_epoll_ctl
 #define epoll_wait fd_epoll_wait
+#define eventfd fd_eventfd
+#define eventfd_write fd_eventfd_write
 #endif
 
 /* ---- For scenarios ---- */
@@ -45,13 +50,14 @@ void fd_raise(int fd, uint32_t ready);
 /* A call that does not wait: 0 if the socket was ready for it, and is not any more; -EAGAIN. */
 int fd_use(int fd, uint32_t ready);
 
+/* recv from a stream: 1 if there was data, all of which is taken; 0 at the end; -EAGAIN. */
+int fd_receive(int fd);
+
 /* How many descriptors are open. */
 int fd_open(void);
 
 /* ---- For uv_model.c ---- */
 
-int fd_eventfd(void);
-void fd_eventfd_write(int fd);
 void fd_eventfd_read(int fd);
 
 /* Which file the descriptor names now, counted from 1; 0 if it is not open. */

@@ -26,7 +26,7 @@ static void begin(uint32_t backend)
 	struct sk_sched_options options = {
 		.workers = 1, .budget = 128, .driver_ops = &sk_io_driver_ops};
 
-	mc_assert(sk_io_new(backend, 1, &io) == 0);
+	mc_assert(sk_io_new(backend, false, 1, &io) == 0);
 	options.driver = io->drivers[0];
 	mc_assert(sk_sched_new(&options, &sched) == 0);
 }

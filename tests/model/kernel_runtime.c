@@ -88,12 +88,13 @@ static void watch(void *unused)
 }
 
 const struct sk_driver_ops sk_io_driver_ops = {.watch = watch};
+const struct sk_driver_ops sk_io_assisted_driver_ops = {.watch = watch};
 
-int sk_io_new(uint32_t backend, uint32_t drivers, struct sk_io **out)
+int sk_io_new(uint32_t backend, bool assisted, uint32_t drivers, struct sk_io **out)
 {
 	struct sk_io *io = sk_calloc(1, sizeof *io);
 
-	(void)backend, (void)drivers;
+	(void)backend, (void)assisted, (void)drivers;
 	if (io == NULL)
 		return -ENOMEM;
 	io->drivers = sk_calloc(1, sizeof(struct sk_driver *));

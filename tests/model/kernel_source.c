@@ -71,6 +71,80 @@ MC_SCENARIO(source, second_read_against_event)
 	sm_end();
 }
 
+/* A stream that ends. Each read is short: it takes all that is there. */
+static skua_poll receive_short(skua_cx *cx, struct sk_source *source, void *unused)
+{
+	int received = fd_receive(source->fd);
+
+	(void)cx, (void)unused;
+	if (received != 0)
+		sk_source_is_drained(source);
+	return received;
+}
+
+static void read_to_the_end(void *unused)
+{
+	skua_cx cx;
+	struct sm_sleeper *sleeper = sm_begin_to_poll(&cx);
+	skua_poll result;
+
+	(void)unused;
+	do {
+		result = sk_source_operate(&cx, sm_sources[0], SK_READ, receive_short, NULL);
+		if (result == SKUA_PENDING)
+			sm_sleep(sleeper);
+		else
+			sm_answers[0] += result;
+	} while (result != 0);
+}
+
+static void read_to_the_end_against(uint32_t backend, uint32_t first, uint32_t second)
+{
+	sm_begin(backend);
+	sm_start_driver();
+	sm_open(0, 0);
+	mc_start(read_to_the_end, 0);
+	fd_raise(sm_sources[0]->fd, first);
+	if (second != 0)
+		fd_raise(sm_sources[0]->fd, second);
+	mc_join_all();
+	mc_assert(sm_answers[0] == 1);
+	sk_source_close(sm_sources[0]);
+	sm_end();
+}
+
+/* The end comes with the data: there is no other event for it. */
+MC_SCENARIO(source, short_read_against_end_with_data)
+{
+	read_to_the_end_against(SKUA_IO_BACKEND_EPOLL, EPOLLIN | EPOLLRDHUP, 0);
+}
+
+MC_SCENARIO_WITH(source, short_read_against_end_after_data, LESS)
+{
+	read_to_the_end_against(SKUA_IO_BACKEND_EPOLL, EPOLLIN, EPOLLRDHUP);
+}
+
+MC_SCENARIO_WITH(source, uv_short_read_against_end_with_data, LESS)
+{
+	read_to_the_end_against(SKUA_IO_BACKEND_UV, EPOLLIN | EPOLLRDHUP, 0);
+}
+
+/* More data comes while a read is under way that is short all the same. */
+MC_SCENARIO_WITH(source, short_reads_against_data, LESS)
+{
+	sm_begin(SKUA_IO_BACKEND_EPOLL);
+	sm_start_driver();
+	sm_open(0, 0);
+	mc_start(read_to_the_end, 0);
+	fd_raise(sm_sources[0]->fd, EPOLLIN);
+	fd_raise(sm_sources[0]->fd, EPOLLIN);
+	fd_raise(sm_sources[0]->fd, EPOLLIN | EPOLLRDHUP);
+	mc_join_all();
+	mc_assert(sm_answers[0] >= 1 && sm_answers[0] <= 3);
+	sk_source_close(sm_sources[0]);
+	sm_end();
+}
+
 /* Both directions are waited for, and registered, at the same time. */
 static void read_and_write(uint32_t backend)
 {

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 
+#include "io/dispatch.h"
 #include "io/driver.h"
 #include "sched/waiter.h"
 #include "tests/model/explorer.h"
@@ -17,7 +18,7 @@ static int driver; /* its thread, or -1 */
 
 void sm_begin(uint32_t backend)
 {
-	mc_assert(sk_io_new(backend, 1, &sm_io) == 0);
+	mc_assert(sk_io_new(backend, false, 1, &sm_io) == 0);
 	driver = -1;
 }
 
@@ -30,16 +31,17 @@ void sm_open(unsigned i, uint32_t ready)
 	mc_assert(sm_sources[i] != NULL);
 }
 
+static void wake_waiter(void *unused, sk_waiter waiter)
+{
+	(void)unused;
+	sk_waiter_wake(waiter);
+}
+
 void sm_dispatch(uint64_t id, uint32_t ready)
 {
-	struct sk_source *source = sk_source_of_event(&sm_io->sources, id);
+	skua_event event = {id, ready};
 
-	if (source == NULL)
-		return;
-	if ((ready & SKUA_READABLE) != 0)
-		sk_waiter_wake(sk_slot_fire(&source->slots[SK_READ]));
-	if ((ready & SKUA_WRITABLE) != 0)
-		sk_waiter_wake(sk_slot_fire(&source->slots[SK_WRITE]));
+	sk_dispatch(sm_io, &event, 1, wake_waiter, NULL);
 }
 
 void sm_block_and_dispatch(int64_t timeout)
@@ -47,8 +49,7 @@ void sm_block_and_dispatch(int64_t timeout)
 	skua_event events[2];
 	int count = skua_blocker_block(sm_io->drivers[0]->blocker, events, 2, timeout);
 
-	for (int i = 0; i < count; i++)
-		sm_dispatch(events[i].id, events[i].ready);
+	sk_dispatch(sm_io, events, count, wake_waiter, NULL);
 }
 
 static void driver_main(void *unused)

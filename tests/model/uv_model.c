@@ -56,7 +56,8 @@ int uv_async_init(uv_loop_t *loop, uv_async_t *handle, uv_async_cb callback)
 	handle->callback = callback;
 	sk_init(&handle->pending, 0);
 	loop->async = handle;
-	loop->event_fd = fd_eventfd();
+	loop->changed = true;
+	loop->event_fd = eventfd(0, 0);
 	return 0;
 }
 
@@ -69,7 +70,7 @@ int uv_async_send(uv_async_t *handle)
 	if (cmpxchgi(handle, 0, 1) != 0)
 		return 0;
 	/* Wake up the other thread's event loop. */
-	fd_eventfd_write(handle->loop->event_fd);
+	eventfd_write(handle->loop->event_fd, 1);
 	/* Tell the other thread we're done. */
 	if (cmpxchgi(handle, 1, 2) != 1)
 		mc_fail("uv_async_send aborts");
@@ -163,6 +164,7 @@ int uv_poll_start(uv_poll_t *handle, int events, uv_poll_cb callback)
 		handle->events |= EPOLLRDHUP;
 	handle->callback = callback;
 	handle->active = true;
+	handle->loop->changed = true;
 	return 0;
 }
 
@@ -255,11 +257,11 @@ int uv_loop_init(uv_loop_t *loop)
 	return 0;
 }
 
-/* The loop always starts, so nobody needs it. */
+/* Who waits for the loop by this has no polls in it, so what it would be ready for is the async
+ * handle. */
 int uv_backend_fd(const uv_loop_t *loop)
 {
-	(void)loop;
-	return -1;
+	return loop->event_fd;
 }
 
 int uv_loop_close(uv_loop_t *loop)
@@ -338,6 +340,11 @@ static int64_t backend_timeout(uv_loop_t *loop)
 	return timer->due <= loop->time ? 0 : (int64_t)(timer->due - loop->time);
 }
 
+int uv_backend_timeout(uv_loop_t *loop)
+{
+	return loop->changed ? 0 : (int)backend_timeout(loop);
+}
+
 /* What epoll_wait of the loop's own set finds, which is level-triggered. */
 static void look(uv_loop_t *loop, bool *async, bool *polls)
 {
@@ -372,6 +379,7 @@ static void io_poll(uv_loop_t *loop, int64_t timeout)
 	uint64_t end = loop->time + (uint64_t)timeout;
 	bool async, polls, async_first;
 
+	loop->changed = false;
 	for (look(loop, &async, &polls); !async && !polls; look(loop, &async, &polls)) {
 		if (timeout == 0)
 			return;

@@ -71,10 +71,12 @@ struct uv_loop {
 	uv_handle_t *handles; /* all, also those that are being closed */
 	uv_async_t *async;    /* the only one */
 	int event_fd;         /* that wakes the loop for it */
+	bool changed;         /* a handle waits that is not in the loop's set yet */
 };
 
 int uv_loop_init(uv_loop_t *loop);
 int uv_backend_fd(const uv_loop_t *loop);
+int uv_backend_timeout(uv_loop_t *loop);
 int uv_loop_close(uv_loop_t *loop);
 int uv_run(uv_loop_t *loop, uv_run_mode mode);
 void uv_update_time(uv_loop_t *loop);
