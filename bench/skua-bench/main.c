@@ -1,4 +1,5 @@
-/* main.c - skua-bench: runs workloads, and says how long an operation takes. See bench.h. */
+/* main.c - skua-bench: runs workloads, and says how long an operation takes. See bench.h. With the
+ * word `net` it is a server for others to measure. */
 #include <errno.h>
 #include <fnmatch.h>
 #include <stdio.h>
@@ -247,14 +248,17 @@ int main(int argc, char **argv)
 	const char *family = NULL;
 	int count = 0;
 
+	if (argc > 1 && strcmp(argv[1], "net") == 0)
+		return net_main(argc - 1, argv + 1);
 	if (argc > 1 && argv[1][0] != '-') {
 		family = argv[1];
 		argv[1] = argv[0];
 		argc--, argv++;
 	}
 	options_read(argc, argv,
-		     "Measures Skua: skua-bench [FAMILY] [options]; the family is engine.", options,
-		     sizeof options / sizeof options[0]);
+		     "Measures Skua: skua-bench [FAMILY] [options]; the family is engine. With the "
+		     "word net it is a server.",
+		     options, sizeof options / sizeof options[0]);
 	if (results == NULL)
 		die(1, "no memory");
 	if (!list && json == NULL)
