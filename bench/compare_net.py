@@ -51,7 +51,7 @@ ONE_THREAD = ("libuv", "epoll")
 
 START_SECONDS = 10
 STOP_SECONDS = 5
-LOAD_SECONDS = 30  # what net-load may take besides its window; it ends by itself long before
+LOAD_SECONDS = 30  # what net-load may take besides its window; it ends itself long before
 DESCRIPTORS = 20000
 
 # The heavy requests of mix keep half of one processor busy: rate * share * 5 ms = 0.5. Of the light
@@ -343,8 +343,8 @@ def find_servers(arguments, plan):
 # ---- One run ----
 
 
-def run_load(program, port, options):
-    """What net-load says. It fails if there was any error."""
+def run_load(program, port, options, seconds):
+    """What net-load says after so many seconds. It fails if there was any error."""
     command = [program, f"--port={port}", *options]
     with subprocess.Popen(
         command,
@@ -354,9 +354,9 @@ def run_load(program, port, options):
         text=True,
     ) as process:
         try:
-            output, errors = process.communicate(timeout=LOAD_SECONDS)
+            output, errors = process.communicate(timeout=LOAD_SECONDS + seconds)
         except subprocess.TimeoutExpired as error:
-            raise Failure(f"net-load is not done in {LOAD_SECONDS} s") from error
+            raise Failure("net-load does not end") from error
         finally:
             if process.poll() is None:
                 process.kill()
@@ -367,8 +367,9 @@ def run_load(program, port, options):
     return json.loads(output)
 
 
-def own_sample(program, running, options):
-    found = run_load(program, running.port, [*options, f"--server-pid={running.process.pid}"])
+def own_sample(program, running, options, seconds):
+    options = [*options, f"--server-pid={running.process.pid}"]
+    found = run_load(program, running.port, options, seconds)
     light, slow, server = found["latency_us"], found["slow_latency_us"], found["server"]
     return {
         "rate": found["per_second"],
@@ -403,13 +404,16 @@ def wrk_sample(running, connections, seconds):
     pid = running.process.pid
     before = usage_of(pid)
     command = ["wrk", "-t1", f"-c{connections}", f"-d{max(1, round(seconds))}s", "--latency"]
-    run = subprocess.run(
-        [*command, f"http://127.0.0.1:{running.port}/"],
-        stdout=subprocess.PIPE,
-        text=True,
-        timeout=LOAD_SECONDS,
-        check=False,
-    )
+    try:
+        run = subprocess.run(
+            [*command, f"http://127.0.0.1:{running.port}/"],
+            stdout=subprocess.PIPE,
+            text=True,
+            timeout=LOAD_SECONDS + seconds,
+            check=False,
+        )
+    except subprocess.TimeoutExpired as error:
+        raise Failure("wrk does not end") from error
     after = usage_of(pid)
     result, errors = wrk.result_of(run.stdout)
     if result is None or errors:
@@ -430,7 +434,7 @@ def sample(server, row, options, plan, arguments):
             connections = int(row.name.split("_")[1])
             found = wrk_sample(running, connections, plan.seconds)
         else:
-            found = own_sample(arguments.load, running, options)
+            found = own_sample(arguments.load, running, options, plan.seconds)
         running.stop()
         return found
     finally:
@@ -474,7 +478,7 @@ def traced(server, row, seconds, plan, arguments):
         strace = ["strace", "-f", "-qq", "-c", "-o", counts.name]
         running = Running(strace + server.command(row, plan), server.environment)
         try:
-            found = run_load(arguments.load, running.port, options)
+            found = run_load(arguments.load, running.port, options, seconds)
             # strace passes this on by not reading it itself; SIGTERM would be for strace.
             running.process.stdin.close()
             running.wait()
