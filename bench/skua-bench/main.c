@@ -244,7 +244,7 @@ int main(int argc, char **argv)
 		OPTION_FLAG("--quick", &quick, "shorter, where a workload has a length of its own"),
 		OPTION_FLAG("--list", &list, "list the workloads"),
 	};
-	struct result *results = calloc(64, sizeof *results);
+	struct result *results;
 	const char *family = NULL;
 	int count = 0;
 
@@ -259,6 +259,7 @@ int main(int argc, char **argv)
 		     "Measures Skua: skua-bench [FAMILY] [options]; the family is engine. With the "
 		     "word net it is a server.",
 		     options, sizeof options / sizeof options[0]);
+	results = calloc(64, sizeof *results);
 	if (results == NULL)
 		die(1, "no memory");
 	if (!list && json == NULL)

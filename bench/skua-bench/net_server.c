@@ -70,6 +70,14 @@ static skua_poll turn(skua_cx *cx, struct http *self)
 	return n;
 }
 
+/* Answers on the stack that had no room for another may all be written already. */
+static bool has_to_write(const struct http *self)
+{
+	const struct http_buffers *buffers = self->buffers;
+
+	return buffers != NULL && (buffers->sent < buffers->unsent || self->state == HTTP_ROOM);
+}
+
 /* After a write of all answers: the next ones, if there was no room for them. */
 static void answer_on(struct http *self)
 {
@@ -99,7 +107,7 @@ static skua_poll http(skua_cx *cx, struct http *self)
 		SKUA_AWAIT(self->n = turn(cx, self));
 		if (self->n <= 0)
 			break;
-		while (self->buffers != NULL && self->buffers->sent < self->buffers->unsent) {
+		while (has_to_write(self)) {
 			SKUA_AWAIT(self->n = skua_write_all(
 					   cx, self->conn, self->buffers->out + self->buffers->sent,
 					   self->buffers->unsent - self->buffers->sent));
