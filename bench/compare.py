@@ -11,10 +11,8 @@ Exits with 1 if a program failed, or if there was nothing to compare with.
 """
 
 import argparse
-import datetime
 import fnmatch
 import json
-import math
 import os
 import re
 import statistics
@@ -22,9 +20,10 @@ import subprocess
 import sys
 import time
 
+import comparison
 import ratio_chart
+from comparison import Failure, progress, ratio_text, spread, table
 
-ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 CHART = "docs/benchmarks-engine.svg"
 OURS = "skua"
 PEERS = ("tokio", "go")
@@ -45,16 +44,6 @@ VALUES = {
     "worst_polls": "polls of others until a new task starts, at worst",
     "cpu_ns_per_s": "ns of CPU time in a second",
 }
-
-
-class Failure(Exception):
-    """A program that did not do what it should."""
-
-
-def progress(text):
-    if sys.stderr.isatty():
-        sys.stderr.write(f"\r\033[K{text[:100]}")
-        sys.stderr.flush()
 
 
 # ---- Running ----
@@ -257,48 +246,17 @@ def measure(programs, rows, plan):
 # ---- Showing ----
 
 
-def spread(values):
-    """Half of the distance between the quartiles, in percent of the median."""
-    median = statistics.median(values)
-    if len(values) < 2 or median == 0:
-        return 0
-    low, _, high = statistics.quantiles(values, n=4, method="inclusive")
-    return (high - low) / 2 / median * 100
-
-
-def number_text(value):
-    return f"{value:.0f}" if value >= 1000 else f"{value:.1f}"
+def short(name):
+    return name.split("/", 1)[1]
 
 
 def median_cell(row, program):
-    median = row.median(program)
-    if median is None:
-        return "-"
-    return f"{number_text(median)} ±{spread(row.samples[program][row.field()]):.0f}%"
-
-
-def ratio_cell(ratio):
-    return "-" if ratio is None else f"{ratio:.2f}"
+    return comparison.median_text(row.samples.get(program, {}).get(row.field()))
 
 
 def ratio_with_spread(row, peer):
     ratios = row.ratios(peer)
-    if not ratios:
-        return "-"
-    return f"{row.ratio(peer):.2f} ({min(ratios):.2f}-{max(ratios):.2f})"
-
-
-def table(head, lines):
-    """Columns as wide as they must be; the first is aligned to the left."""
-    widths = [max(len(line[i]) for line in [head, *lines]) for i in range(len(head))]
-    for line in [head, *lines]:
-        cells = [line[0].ljust(widths[0])]
-        cells += [cell.rjust(width) for cell, width in zip(line[1:], widths[1:])]
-        print("  ".join(cells).rstrip())
-
-
-def short(name):
-    return name.split("/", 1)[1]
+    return ratio_text(row.ratio(peer), ratios) if ratios else "-"
 
 
 def show(programs, rows):
@@ -313,7 +271,7 @@ def show(programs, rows):
             line = [short(row.name), str(row.workers)]
             line += [median_cell(row, name) for name in names]
             for peer in peers:
-                line += [ratio_with_spread(row, peer), ratio_cell(row.ratio(peer, "cpu_ns"))]
+                line += [ratio_with_spread(row, peer), ratio_text(row.ratio(peer, "cpu_ns"))]
             lines.append(line)
     if lines:
         table(head, lines)
@@ -322,7 +280,7 @@ def show(programs, rows):
         if row.field() in VALUES:
             line = [f"{short(row.name)}: {VALUES[row.field()]}", str(row.workers)]
             line += [median_cell(row, name) for name in names]
-            line += [ratio_cell(row.ratio(peer)) for peer in peers]
+            line += [ratio_text(row.ratio(peer)) for peer in peers]
             lines.append(line)
     if lines:
         print()
@@ -335,7 +293,7 @@ def summary(rows, peer):
     compared = [(ratio, row) for ratio, row in compared if ratio is not None]
     if not compared:
         return None
-    mean = math.exp(statistics.fmean(math.log(ratio) for ratio, _ in compared))
+    mean = comparison.geometric_mean(ratio for ratio, _ in compared)
     worst, row = max(compared, key=lambda pair: pair[0])
     return {"geomean": mean, "worst": worst, "name": row.name, "workers": row.workers}
 
@@ -361,24 +319,8 @@ def middle_lines(programs, rows):
             yield f"median ratio to {program.name}: {statistics.median(ratios):.2f}"
 
 
-def machine():
-    model = "unknown CPU"
-    with open("/proc/cpuinfo", encoding="utf-8") as file:
-        for line in file:
-            if line.startswith("model name"):
-                model = line.split(":", 1)[1].strip()
-                break
-    return {
-        "cpus": len(os.sched_getaffinity(0)),
-        "model": model,
-        "kernel": os.uname().release,
-        "load": round(os.getloadavg()[0], 2),
-    }
-
-
 def write_json(path, programs, rows, about, failures, allocator):
     document = {
-        "date": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
         "machine": about,
         "allocator": allocator,
         "programs": [
@@ -398,12 +340,10 @@ def write_json(path, programs, rows, about, failures, allocator):
         "summaries": {p.name: summary(rows, p.name) for p in programs[1:]},
         "failures": failures,
     }
-    with open(path, "w", encoding="utf-8") as file:
-        json.dump(document, file, indent=1)
-        file.write("\n")
+    comparison.write_json(path, document)
 
 
-def write_chart(path, programs, rows, about):
+def write_chart(programs, rows, about):
     peer = programs[1]
     bars = []
     for row in rows:
@@ -414,28 +354,10 @@ def write_chart(path, programs, rows, about):
     versions = [f"{program.name} {program.version}" for program in programs[:2]]
     title = f"Time per operation: {versions[0]} by {versions[1]}"
     subtitle = f"workload, workers; {about['cpus']} CPUs, {about['model']}; to the left of 1 is faster"
-    with open(path, "w", encoding="utf-8") as file:
-        file.write(ratio_chart.draw(title, subtitle, bars))
+    comparison.write_chart(CHART, ratio_chart.draw(title, subtitle, bars))
 
 
 # ---- The command line ----
-
-
-def jemalloc_of(path):
-    """The jemalloc that a program is linked with, or None."""
-    run = subprocess.run(["ldd", path], stdout=subprocess.PIPE, text=True, check=False)
-    found = re.search(r"libjemalloc\S* => (\S+)", run.stdout)
-    return found.group(1) if found else None
-
-
-def worker_list(text):
-    try:
-        counts = [int(word) for word in text.split(",")]
-    except ValueError:
-        counts = []
-    if not counts or not all(1 <= count <= 512 for count in counts):
-        raise argparse.ArgumentTypeError("expected numbers from 1 to 512, with commas between")
-    return sorted(set(counts))
 
 
 def selected(name, pattern):
@@ -453,7 +375,7 @@ def read_arguments():
     for peer in PEERS:
         parser.add_argument(f"--{peer}", help=f"path of the program of {peer}, which may be missing")
     parser.add_argument("--quick", action="store_true")
-    parser.add_argument("--workers", type=worker_list, default=[1, 2, 4])
+    parser.add_argument("--workers", type=comparison.worker_list, default=[1, 2, 4])
     parser.add_argument("--filter")
     parser.add_argument("--allocator", choices=["same", "own"], default="same")
     parser.add_argument("--json", default="compare-engine.json")
@@ -465,7 +387,7 @@ def programs_of(arguments):
     """Ours and the peers that there are, and what is to be said about allocators."""
     ours = Program(OURS, arguments.ours)
     programs = [ours]
-    jemalloc = jemalloc_of(arguments.ours)
+    jemalloc = comparison.jemalloc_of(arguments.ours)
     shared = arguments.allocator == "same" and jemalloc is not None
     for peer in PEERS:
         path = getattr(arguments, peer)
@@ -483,7 +405,7 @@ def programs_of(arguments):
 def main():
     arguments = read_arguments()
     begun = time.monotonic()
-    about = machine()
+    about = comparison.machine()
     try:
         programs, allocator = programs_of(arguments)
     except Failure as failure:
@@ -499,7 +421,7 @@ def main():
 
     for program in programs:
         print(f"{program.name} {program.version}, {program.language}")
-    print(f"{about['cpus']} CPUs, {about['model']}, Linux {about['kernel']}, load {about['load']}")
+    print(comparison.machine_text(about))
     print(f"allocator: {allocator}\n")
     show(programs, rows)
     print()
@@ -515,7 +437,7 @@ def main():
     print(f"{time.monotonic() - begun:.0f} s; all samples are in {arguments.json}")
     line, compared = closing_line(programs, rows)
     if arguments.save and compared:
-        write_chart(os.path.join(ROOT, CHART), programs, rows, about)
+        write_chart(programs, rows, about)
         print(f"the chart is in {CHART}")
     print(line)
     return 0 if compared and not failures else 1

@@ -21,6 +21,8 @@ import subprocess
 import sys
 import time
 
+import wrk
+
 CONNECTIONS = (1, 16, 64, 256)
 VERIFIED_REQUESTS = 4000
 MEASURED_SECONDS = 1
@@ -155,36 +157,11 @@ def measure_with_skua_load(program, port, connections):
     }, errors
 
 
-def microseconds(text):
-    """wrk's "1.23ms" as a number."""
-    number, unit = re.fullmatch(r"([\d.]+)(us|ms|s|m)", text).groups()
-    return float(number) * {"us": 1, "ms": 1e3, "s": 1e6, "m": 6e7}[unit]
-
-
 def measure_with_wrk(program, port, connections):
     threads = min(connections, 2 if len(os.sched_getaffinity(0)) > 2 else 1)
     command = [program, f"-t{threads}", f"-c{connections}", f"-d{MEASURED_SECONDS}s", "--latency"]
     status, output = run_client(command + [f"http://127.0.0.1:{port}/"])
-    counts = re.search(r"(\d+) requests in", output)
-    rate = re.search(r"Requests/sec:\s+([\d.]+)", output)
-    # At the start of a line: a share such as "69.99%" stands elsewhere.
-    median = re.search(r"^\s+50%\s+(\S+)", output, re.MULTILINE)
-    tail = re.search(r"^\s+99%\s+(\S+)", output, re.MULTILINE)
-    if status != 0 or not (counts and rate and median and tail):
-        return None, 1
-    errors = 0
-    sockets = re.search(r"Socket errors: connect (\d+), read (\d+), write (\d+), timeout (\d+)", output)
-    if sockets:
-        errors += sum(map(int, sockets.groups()))
-    refused = re.search(r"Non-2xx or 3xx responses: (\d+)", output)
-    if refused:
-        errors += int(refused.group(1))
-    return {
-        "requests": int(counts.group(1)),
-        "rate": float(rate.group(1)),
-        "p50": microseconds(median.group(1)),
-        "p99": microseconds(tail.group(1)),
-    }, errors
+    return wrk.result_of(output) if status == 0 else (None, 1)
 
 
 def show(workers, connections, client, result, cpu, errors):
@@ -198,14 +175,14 @@ def show(workers, connections, client, result, cpu, errors):
     )
 
 
-def measure_server(server, workers, load, wrk):
+def measure_server(server, workers, load, wrk_program):
     """Both phases for each number of connections. Returns (best rate, errors)."""
     best, total = 0.0, 0
     for connections in CONNECTIONS:
         errors = verify(load, server.port, connections)
         before = server.cpu_seconds()
-        if wrk:
-            result, failed = measure_with_wrk(wrk, server.port, connections)
+        if wrk_program:
+            result, failed = measure_with_wrk(wrk_program, server.port, connections)
         else:
             result, failed = measure_with_skua_load(load, server.port, connections)
         cpu = server.cpu_seconds() - before
@@ -213,7 +190,7 @@ def measure_server(server, workers, load, wrk):
         if result:
             best = max(best, result["rate"])
             cpu = cpu * 1e6 / max(result["requests"], 1)
-        show(workers, connections, "wrk" if wrk else "skua-load", result, cpu, errors)
+        show(workers, connections, "wrk" if wrk_program else "skua-load", result, cpu, errors)
         total += errors
     return best, total
 

@@ -20,6 +20,7 @@
 #include <string.h>
 
 #include "../examples/common.h"
+#include "histogram.h"
 
 #define GRACE (2 * SKUA_SEC)
 
@@ -27,38 +28,6 @@ enum {
 	REFERENCE_MAX = 64 * 1024, /* the longest answer that can be verified */
 	PIPELINE_MAX = 256,
 };
-
-/* ---- Latencies ---- */
-
-/*
- * A histogram with a bounded relative error, after HdrHistogram: each power of two is divided into
- * 32 equal buckets, so that a value is known to 3 percent, from 1 ns to 2 minutes.
- */
-enum {
-	HISTOGRAM_BITS = 5,
-	HISTOGRAM_TOP = 37, /* powers of two; longer times are counted in the last bucket */
-	HISTOGRAM_BUCKETS = (HISTOGRAM_TOP - HISTOGRAM_BITS + 1) << HISTOGRAM_BITS,
-};
-
-static int histogram_bucket(uint64_t value)
-{
-	int shift = 0;
-
-	if (value >> HISTOGRAM_TOP)
-		return HISTOGRAM_BUCKETS - 1;
-	if (value >> (HISTOGRAM_BITS + 1))
-		shift = 63 - __builtin_clzll(value) - HISTOGRAM_BITS;
-	return (shift << HISTOGRAM_BITS) + (int)(value >> shift);
-}
-
-/* The middle of the values that a bucket stands for. */
-static double histogram_value(int bucket)
-{
-	int shift = bucket < (2 << HISTOGRAM_BITS) ? 0 : (bucket >> HISTOGRAM_BITS) - 1;
-	uint64_t lowest = (uint64_t)(bucket - (shift << HISTOGRAM_BITS)) << shift;
-
-	return (double)lowest + (double)((UINT64_C(1) << shift) - 1) / 2;
-}
 
 /* ---- What is counted ---- */
 
@@ -78,48 +47,17 @@ static const char *const failure_names[FAILURES] = {
 
 /* One for each connection, so that no two workers write to the same place. */
 struct tally {
-	uint64_t answers;
+	struct histogram latencies; /* of all answers, in nanoseconds */
 	uint64_t bytes;
-	uint64_t longest; /* latency in nanoseconds, exact */
 	uint64_t failures[FAILURES];
-	uint32_t latencies[HISTOGRAM_BUCKETS];
 };
-
-static void tally_answer(struct tally *tally, uint64_t latency)
-{
-	tally->answers++;
-	tally->latencies[histogram_bucket(latency)]++;
-	if (latency > tally->longest)
-		tally->longest = latency;
-}
 
 static void tally_add(struct tally *sum, const struct tally *part)
 {
-	sum->answers += part->answers;
+	histogram_add(&sum->latencies, &part->latencies);
 	sum->bytes += part->bytes;
-	if (part->longest > sum->longest)
-		sum->longest = part->longest;
 	for (int i = 0; i < FAILURES; i++)
 		sum->failures[i] += part->failures[i];
-	for (int i = 0; i < HISTOGRAM_BUCKETS; i++)
-		sum->latencies[i] += part->latencies[i];
-}
-
-/* The latency, in microseconds, that a share of the answers did not exceed. */
-static double tally_quantile(const struct tally *tally, double share)
-{
-	uint64_t wanted = (uint64_t)(share * (double)tally->answers + 0.5);
-	double longest = (double)tally->longest;
-	uint64_t seen = 0;
-
-	for (int i = 0; i < HISTOGRAM_BUCKETS; i++) {
-		double value = histogram_value(i);
-
-		seen += tally->latencies[i];
-		if (seen > 0 && seen >= wanted)
-			return (value < longest ? value : longest) / 1000;
-	}
-	return 0;
 }
 
 static uint64_t tally_failures(const struct tally *tally)
@@ -331,7 +269,7 @@ static int client_on_complete(http_parser *parser)
 	if (self->due == 0)
 		return -1; /* an answer to nothing */
 	self->due--;
-	tally_answer(self->tally, self->now - self->sent);
+	histogram_count(&self->tally->latencies, self->now - self->sent);
 	if (parser->status_code != plan.expect_status)
 		self->tally->failures[FAILED_STATUS]++;
 	return 0;
@@ -485,28 +423,23 @@ static struct tally *make_load(skua_runtime *runtime, double *seconds)
 
 /* ---- The report ---- */
 
-static const struct {
-	const char *name;
-	double share;
-} quantiles[] = {{"p50", 0.5}, {"p90", 0.9}, {"p99", 0.99}, {"p99.9", 0.999}};
-
-enum { QUANTILES = sizeof quantiles / sizeof quantiles[0] };
-
 static void print_text(const struct tally *sum, double seconds)
 {
 	printf("%lld connections, %lld at once, %.2f s: http://%s%s\n", (long long)plan.connections,
 	       (long long)plan.pipeline, seconds, plan.address, plan.path);
-	printf("requests  %llu%s\n", (unsigned long long)sum->answers,
+	printf("requests  %llu%s\n", (unsigned long long)sum->latencies.count,
 	       plan.verify ? ", every byte as in the first answer" : "");
-	printf("req/s     %.0f\n", (double)sum->answers / seconds);
+	printf("req/s     %.0f\n", (double)sum->latencies.count / seconds);
 	printf("errors    %llu (", (unsigned long long)tally_failures(sum));
 	for (int i = 0; i < FAILURES; i++)
 		printf("%s%s %llu", i ? ", " : "", failure_names[i],
 		       (unsigned long long)sum->failures[i]);
-	printf(")\nlatency  ");
-	for (int i = 0; i < QUANTILES; i++)
-		printf(" %s %.1f,", quantiles[i].name, tally_quantile(sum, quantiles[i].share));
-	printf(" max %.1f us\n", (double)sum->longest / 1000);
+	printf(")\nlatency   p50 %.1f, p90 %.1f, p99 %.1f, p99.9 %.1f, max %.1f us\n",
+	       histogram_quantile(&sum->latencies, 0.5) / 1000,
+	       histogram_quantile(&sum->latencies, 0.9) / 1000,
+	       histogram_quantile(&sum->latencies, 0.99) / 1000,
+	       histogram_quantile(&sum->latencies, 0.999) / 1000,
+	       (double)sum->latencies.longest / 1000);
 }
 
 static void print_json(const struct tally *sum, double seconds)
@@ -514,17 +447,15 @@ static void print_json(const struct tally *sum, double seconds)
 	printf("{\"connections\": %lld, \"pipeline\": %lld, \"seconds\": %.3f, ",
 	       (long long)plan.connections, (long long)plan.pipeline, seconds);
 	printf("\"requests\": %llu, \"requests_per_second\": %.1f, \"bytes\": %llu, ",
-	       (unsigned long long)sum->answers, (double)sum->answers / seconds,
+	       (unsigned long long)sum->latencies.count, (double)sum->latencies.count / seconds,
 	       (unsigned long long)sum->bytes);
 	printf("\"verified\": %s, \"errors\": {\"total\": %llu", plan.verify ? "true" : "false",
 	       (unsigned long long)tally_failures(sum));
 	for (int i = 0; i < FAILURES; i++)
 		printf(", \"%s\": %llu", failure_names[i], (unsigned long long)sum->failures[i]);
 	printf("}, \"latency_us\": {");
-	for (int i = 0; i < QUANTILES; i++)
-		printf("\"%s\": %.1f, ", quantiles[i].name,
-		       tally_quantile(sum, quantiles[i].share));
-	printf("\"max\": %.1f}}\n", (double)sum->longest / 1000);
+	histogram_print_json(&sum->latencies, 1000);
+	printf("}}\n");
 }
 
 int main(int argc, char **argv)

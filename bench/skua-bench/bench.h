@@ -48,4 +48,7 @@ double cpu_ns(void); /* of the process so far */
 extern const struct workload engine_spawning[], engine_waking[], engine_fork_join[],
 	engine_states[];
 
+/* skua-bench net: a server, until it is told to end. */
+int net_main(int argc, char **argv);
+
 #endif /* SKUA_BENCH_H */

@@ -1,4 +1,5 @@
-/* main.c - skua-bench: runs workloads, and says how long an operation takes. See bench.h. */
+/* main.c - skua-bench: runs workloads, and says how long an operation takes. See bench.h. With the
+ * word `net` it is a server for others to measure. */
 #include <errno.h>
 #include <fnmatch.h>
 #include <stdio.h>
@@ -243,18 +244,22 @@ int main(int argc, char **argv)
 		OPTION_FLAG("--quick", &quick, "shorter, where a workload has a length of its own"),
 		OPTION_FLAG("--list", &list, "list the workloads"),
 	};
-	struct result *results = calloc(64, sizeof *results);
+	struct result *results;
 	const char *family = NULL;
 	int count = 0;
 
+	if (argc > 1 && strcmp(argv[1], "net") == 0)
+		return net_main(argc - 1, argv + 1);
 	if (argc > 1 && argv[1][0] != '-') {
 		family = argv[1];
 		argv[1] = argv[0];
 		argc--, argv++;
 	}
 	options_read(argc, argv,
-		     "Measures Skua: skua-bench [FAMILY] [options]; the family is engine.", options,
-		     sizeof options / sizeof options[0]);
+		     "Measures Skua: skua-bench [FAMILY] [options]; the family is engine. With the "
+		     "word net it is a server.",
+		     options, sizeof options / sizeof options[0]);
+	results = calloc(64, sizeof *results);
 	if (results == NULL)
 		die(1, "no memory");
 	if (!list && json == NULL)

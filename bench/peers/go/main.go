@@ -21,6 +21,8 @@ const usage = `usage: skua-peer-go engine [OPTION]...
   --min-ms MS     what a sample takes at least (default 50)
   --quick         idle in windows of 0.4 s instead of 2 s
   --json FILE     write JSON to a file, or to standard output with -, instead of the table
+
+skua-peer-go net is a server to be measured; see skua-peer-go net --help.
 `
 
 type workload struct {
@@ -101,6 +103,10 @@ func main() {
 	if len(arguments) == 0 {
 		fmt.Fprint(os.Stderr, usage)
 		os.Exit(2)
+	}
+	if arguments[0] == "net" {
+		serveNet(arguments[1:])
+		return
 	}
 	if !strings.HasPrefix(arguments[0], "-") {
 		if arguments[0] != "engine" {

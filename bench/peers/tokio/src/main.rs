@@ -7,6 +7,7 @@ mod report;
 mod spawn;
 mod standing;
 mod switch;
+mod version;
 
 use std::process::exit;
 use std::thread;
@@ -14,6 +15,7 @@ use std::time::Duration;
 
 use measure::Run;
 use report::{Options, Report};
+use version::tokio_version;
 
 const USAGE: &str = "\
 usage: skua-peer-tokio engine [OPTION]...
@@ -91,14 +93,6 @@ fn workloads() -> Vec<Workload> {
     add("fairness_polls", 1, Box::new(standing::fairness_polls));
     add("idle", 1, Box::new(standing::idle));
     all
-}
-
-/// The version that Cargo.lock names.
-fn tokio_version() -> &'static str {
-    include_str!("../Cargo.lock")
-        .split_once("name = \"tokio\"\nversion = \"")
-        .and_then(|(_, rest)| rest.split('"').next())
-        .expect("Cargo.lock names tokio")
 }
 
 fn main() {
