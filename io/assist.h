@@ -48,7 +48,7 @@ void sk_assist_init(struct sk_assist *assist);
 
 /* The members of sk_driver_ops, of a driver whose blocker is shared. */
 enum sk_poll_right sk_assist_begin(void *driver, bool block);
-void sk_assist_poll(void *driver, struct sk_worker *worker, uint64_t deadline);
+void sk_assist_poll(void *argument, struct sk_worker *worker, uint64_t deadline);
 void sk_assist_end(void *driver);
 void sk_assist_interrupt(void *driver);
 

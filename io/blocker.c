@@ -38,6 +38,7 @@ static void on_async(uv_async_t *async)
 	sk_fence();
 	/* Acquire: pairs with the release in skua_blocker_wake, of those that found it set. */
 	sk_exchange(&blocker->woken, 0, SK_ACQUIRE);
+	blocker->kicked = true;
 	if (blocker->ops->kicked != NULL)
 		blocker->ops->kicked(blocker);
 }
@@ -212,14 +213,15 @@ static int block_on_set(skua_blocker *blocker, skua_event *events, int capacity,
 	bool loop_ready = false;
 	int count;
 
+	/* A timer is due, or a handle is new and not in the loop's own set yet. This may take the kick
+	 * that is to end the wait. */
 	if (left == 0) {
-		/* A timer is due, or a handle is new and not in the loop's own set yet. This may
-		 * take what was to end the wait, so there is none. */
+		blocker->kicked = false;
 		uv_run(&blocker->loop, UV_RUN_NOWAIT);
-		timeout = 0;
-	} else if (left > 0 && (timeout < 0 || left < timeout)) {
-		timeout = left;
+		left = blocker->kicked ? 0 : time_of_loop(&blocker->loop);
 	}
+	if (left >= 0 && (timeout < 0 || left < timeout))
+		timeout = left;
 	count = blocker->ops->collect(blocker, events, capacity, timeout, &loop_ready);
 	if (loop_ready)
 		uv_run(&blocker->loop, UV_RUN_NOWAIT);

@@ -59,6 +59,7 @@ struct skua_blocker {
 	uv_async_t async;
 	uv_timer_t timer;
 	SK_ATOMIC(uint32_t) woken; /* skua_blocker_wake was called */
+	bool kicked;               /* the async handle has fired; of the thread that blocks */
 
 	/* The uv backend: of the block() that is going on. */
 	skua_event *events;

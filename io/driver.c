@@ -66,6 +66,27 @@ void sk_driver_look(struct sk_driver *driver)
 		dispatch(driver, events, count);
 }
 
+/* Tells the workers that looking for more events is not worth their while, or is again. */
+static void say_if_rare(struct sk_driver *driver, bool rare)
+{
+	if (sk_load(&driver->io->sched->events_are_rare, SK_RELAXED) != rare)
+		sk_store(&driver->io->sched->events_are_rare, rare, SK_RELAXED);
+}
+
+/* Whether giving way is likely to bring anything, after a batch of `count` events. */
+static bool is_worth_giving_way(struct sk_driver *driver, int count)
+{
+	uint64_t now = sk_now(), before = driver->last_batch;
+
+	driver->last_batch = now;
+	if (count > 1 || now - before < SK_DRIVER_RARE_NS)
+		driver->in_vain = 0;
+	if (driver->in_vain < SK_DRIVER_PATIENCE)
+		driver->in_vain++;
+	say_if_rare(driver, driver->in_vain == SK_DRIVER_PATIENCE);
+	return driver->in_vain < SK_DRIVER_PATIENCE;
+}
+
 /* Lets the others run, and looks again, while that brings anything; but not for long, because the
  * loop has timers and requests to serve, too, and a yield can cost a time slice. */
 static void give_way(struct sk_driver *driver, skua_event *events)
@@ -76,10 +97,12 @@ static void give_way(struct sk_driver *driver, skua_event *events)
 	while (looks < SK_DRIVER_LOOKS && sk_now() < until) {
 		int count;
 
-		sk_thread_yield();
+		if (!sk_give_way(&driver->yielding))
+			return;
 		count = skua_blocker_block(driver->blocker, events, SK_DRIVER_EVENTS, 0);
 		if (count > 0) {
 			dispatch(driver, events, count);
+			driver->in_vain = 0;
 			looks = 0;
 		} else {
 			looks++;
@@ -103,7 +126,8 @@ static void driver_main(void *argument)
 		count = skua_blocker_block(driver->blocker, events, SK_DRIVER_EVENTS, -1);
 		if (count > 0) {
 			dispatch(driver, events, count);
-			give_way(driver, events);
+			if (is_worth_giving_way(driver, count))
+				give_way(driver, events);
 		}
 	}
 	uv_timer_stop(&driver->monitor);

@@ -6,7 +6,9 @@
  * slots; publish all woken tasks as one batch (sk_batch). Before it blocks again it gives way: it
  * yields the CPU and looks once more, SK_DRIVER_LOOKS times, so that on a busy machine events
  * gather and one batch carries many. Blocking at once costs a third of the throughput on two CPUs
- * (docs/design.md).
+ * (docs/benchmarks.md). Where events come one by one it costs a quarter of the CPU time for nothing;
+ * so it is not done after SK_DRIVER_PATIENCE batches in a row that had one event, came at least
+ * SK_DRIVER_RARE_NS after the one before, and gave way in vain.
  *
  * The first driver also looks after the workers (sk_sched_monitor) by a timer of its loop, which
  * runs only while some worker is awake. With SKUA_IO_POLL=assist the workers wait for its events
@@ -18,6 +20,7 @@
 #include <uv.h>
 
 #include "io/assist.h"
+#include "sched/give_way.h"
 #include "sched/sched.h"
 #include "sched/sync.h"
 
@@ -26,6 +29,8 @@
 enum {
 	SK_DRIVER_EVENTS = 512,
 	SK_DRIVER_LOOKS = 2,
+	SK_DRIVER_PATIENCE = 8,
+	SK_DRIVER_RARE_NS = 40000,
 	SK_DRIVER_GIVE_WAY_NS = 1000000, /* at most: the loop has the monitor and others to serve */
 };
 
@@ -40,6 +45,9 @@ struct sk_driver {
 	SK_ATOMIC(uint32_t) watch_requested;
 	uv_timer_t monitor; /* of the blocker's loop */
 	struct sk_batch batch;
+	uint32_t in_vain;    /* batches in a row after which there was nothing to give way for */
+	uint64_t last_batch; /* when it came */
+	struct sk_yielding yielding;
 	SK_ATOMIC(uint64_t) batches, events;
 	bool assisted; /* workers poll: the blocker is shared */
 	struct sk_assist assist;

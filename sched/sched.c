@@ -54,6 +54,7 @@ int sk_sched_new(const struct sk_sched_options *options, struct sk_sched **out)
 		return -ENOMEM;
 	sched->options = *options;
 	sk_idle_init(&sched->idle, options->workers);
+	sk_demand_init(&sched->demand, options->workers);
 	sk_mutex_init(&sched->drain_lock);
 	sk_cond_init(&sched->drained);
 	sched->workers = sk_calloc(options->workers, sizeof(struct sk_worker *));
@@ -109,7 +110,15 @@ bool sk_sched_wake_one(struct sk_sched *sched, unsigned preferred)
 	return index >= 0;
 }
 
-/* The preferred worker if it is awake, or else any that is, or else the preferred one. */
+/* Whether a worker will come to its inbox soon. */
+static bool is_at_hand(struct sk_sched *sched, unsigned index)
+{
+	return !sk_idle_is_asleep(&sched->idle, index) &&
+	       !sk_worker_is_stuck(sched->workers[index]);
+}
+
+/* The preferred worker if it is awake, or else any that is, or else the preferred one; one that is stuck
+ * counts as asleep, but any that can be woken is better. */
 static unsigned choose_worker(struct sk_sched *sched, unsigned preferred)
 {
 	uint32_t workers = sched->options.workers;
@@ -117,7 +126,13 @@ static unsigned choose_worker(struct sk_sched *sched, unsigned preferred)
 	for (uint32_t i = 0; i < workers; i++) {
 		unsigned index = (preferred + i) % workers;
 
-		if (!sk_idle_is_asleep(&sched->idle, index))
+		if (is_at_hand(sched, index))
+			return index;
+	}
+	for (uint32_t i = 0; i < workers; i++) {
+		unsigned index = (preferred + i) % workers;
+
+		if (sk_idle_is_asleep(&sched->idle, index))
 			return index;
 	}
 	return preferred;
@@ -291,7 +306,7 @@ void sk_batch_add(struct sk_batch *batch, sk_waiter waiter)
 	if (sk_chaos_migrates())
 		index = (uint16_t)((index + 1) % batch->sched->options.workers);
 #endif
-	if (sk_idle_is_asleep(&batch->sched->idle, index)) {
+	if (!is_at_hand(batch->sched, index)) {
 		sk_chain_add(&batch->strays, task);
 		return;
 	}
@@ -348,31 +363,31 @@ static void check_estimate(struct sk_sched *sched, struct sk_worker *worker, uin
 		return;
 	if (longest > 2 * sk_load(&worker->mean_poll_ns, SK_RELAXED))
 		sk_store(&worker->mean_poll_ns, longest, SK_RELAXED);
-	if (sk_idle_could_wake(&sched->idle))
+	if (sk_idle_could_wake(&sched->idle) && sk_worker_is_behind(worker, 0))
 		sk_sched_wake_one(sched, worker->index);
 }
 
-/* One worker that is awake. */
-static void help(struct sk_sched *sched, struct sk_worker *worker, uint64_t now, uint64_t elapsed)
+/* One worker that is awake. Returns whether it is stuck. */
+static bool help(struct sk_sched *sched, struct sk_worker *worker, uint64_t tick, uint64_t now,
+		 uint64_t elapsed)
 {
-	uint64_t tick = sk_load(&worker->tick, SK_RELAXED);
 	uint64_t polls = tick - worker->monitor_tick;
 
-	worker->monitor_tick = tick;
 	if (sk_timers_next(&worker->timers) < now - LATE_NS)
 		sk_timers_fire(&worker->timers, now);
 	if (polls > 0) {
 		check_estimate(sched, worker, polls, elapsed);
-		return;
+		return false;
 	}
 	/* It has been in the same poll since the last look. */
 	sk_store(&worker->stuck_tick, tick, SK_RELAXED);
 	sk_timers_fire(&worker->timers, now);
 	if (!sk_worker_has_backlog(worker))
-		return;
+		return true;
 	sk_fence();
 	if (!sk_sched_wake_one(sched, worker->index))
 		sk_store(&sched->stranded, 1, SK_RELAXED);
+	return true;
 }
 
 /* A sleeping worker does not give back the memory of its tasks that ended elsewhere. */
@@ -387,6 +402,7 @@ bool sk_sched_monitor(struct sk_sched *sched)
 {
 	uint64_t now = sk_now(), elapsed = now - sched->monitor_time;
 	bool all_asleep = true, reap;
+	uint32_t stuck = 0;
 
 	sched->monitor_time = now;
 	/* The first look after a pause. */
@@ -395,17 +411,25 @@ bool sk_sched_monitor(struct sk_sched *sched)
 	reap = ++sched->monitor_looks % REAP_INTERVAL == 0 ||
 	       sched->monitor_quiet == QUIET_LOOKS - 1;
 	for (uint32_t i = 0; i < sched->options.workers; i++) {
+		uint64_t tick = sk_load(&sched->workers[i]->tick, SK_RELAXED);
+
+		/* One that sleeps has worked meanwhile. */
+		all_asleep = all_asleep && tick == sched->workers[i]->monitor_tick;
 		if (!sk_idle_is_asleep(&sched->idle, i)) {
 			all_asleep = false;
-			help(sched, sched->workers[i], now, elapsed);
+			stuck += help(sched, sched->workers[i], tick, now, elapsed);
 		} else if (reap) {
 			reap_sleeper(sched, i);
 		}
+		sched->workers[i]->monitor_tick = tick;
 	}
+	sk_store(&sched->demand.stuck, stuck, SK_RELAXED);
+	sk_demand_look(sched, now);
 	sched->monitor_quiet = all_asleep ? sched->monitor_quiet + 1 : 0;
 	if (sched->monitor_quiet < QUIET_LOOKS)
 		return true;
 	sched->monitor_quiet = 0;
+	sk_demand_reset(sched);
 	/* Between giving up and looking once more there is a fence, and between the clearing of a
 	 * sleeper's bit and its look at `monitoring`, too (sk_sched_watch). The bit may have been
 	 * cleared by who woke the worker, which happened before that fence: that it counts for the

@@ -24,6 +24,7 @@
 #include <stdio.h>
 
 #include "sched/blocking.h"
+#include "sched/demand.h"
 #include "sched/idle.h"
 #include "sched/inbox.h"
 #include "sched/sync.h"
@@ -75,9 +76,11 @@ struct sk_sched_options {
 
 struct sk_sched {
 	struct sk_idle idle;
+	struct sk_demand demand SK_ALIGNED;
 	SK_ATOMIC(uint32_t) phase SK_ALIGNED;
 	SK_ATOMIC(uint32_t) monitoring; /* the driver looks after us */
 	SK_ATOMIC(uint32_t) stranded;   /* tasks wait behind a stuck worker, and nobody sleeps */
+	SK_ATOMIC(uint32_t) events_are_rare; /* the driver's word: not worth looking for */
 	struct sk_worker **workers;
 	struct sk_sched_options options;
 	uint32_t started;       /* workers whose threads run */

@@ -125,6 +125,26 @@ void sk_thread_yield(void)
 	sched_yield();
 }
 
+int32_t sk_thread_cpu_clock(void)
+{
+#ifdef __linux__
+	clockid_t clock;
+
+	if (pthread_getcpuclockid(pthread_self(), &clock) == 0)
+		return clock;
+#endif
+	return SK_NO_CLOCK;
+}
+
+uint64_t sk_cpu_time(int32_t clock)
+{
+	struct timespec time;
+
+	if (clock == SK_NO_CLOCK || clock_gettime(clock, &time) < 0)
+		return 0;
+	return (uint64_t)time.tv_sec * 1000000000 + (uint64_t)time.tv_nsec;
+}
+
 #ifdef SK_CHAOS
 void sk_thread_sleep(uint64_t ns)
 {

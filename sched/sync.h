@@ -128,6 +128,13 @@ int sk_thread_pin(int cpu);
 
 void sk_thread_yield(void);
 
+/* A clock of the calling thread's CPU time, for sk_cpu_time; SK_NO_CLOCK if there is none. */
+enum { SK_NO_CLOCK = 0 };
+int32_t sk_thread_cpu_clock(void);
+
+/* What a thread has used so far, in ns; any thread may ask. 0 if it has ended, or for SK_NO_CLOCK. */
+uint64_t sk_cpu_time(int32_t clock);
+
 #ifdef SK_CHAOS
 void sk_thread_sleep(uint64_t ns);
 #endif

@@ -38,9 +38,13 @@ bool sk_worker_is_behind(struct sk_worker *worker, int64_t more)
 {
 	int64_t backlog = (int64_t)sk_deque_length(&worker->deque) + more;
 
+	uint64_t ns;
+
 	if (worker->sched->options.driver_ops == NULL || backlog <= 0)
 		return backlog > 0;
-	return (uint64_t)backlog * sk_load(&worker->mean_poll_ns, SK_RELAXED) >= SK_WAKE_COST_NS;
+	ns = (uint64_t)backlog * sk_load(&worker->mean_poll_ns, SK_RELAXED);
+	return ns >= SK_WAKE_COST_NS &&
+	       (ns >= SK_BACKLOG_MAX_NS || !sk_demand_is_met(worker->sched));
 }
 
 /*
@@ -335,8 +339,7 @@ static skua_task *take_own(struct sk_worker *worker)
 
 static bool lifo_is_stuck(struct sk_worker *victim)
 {
-	return sk_load(&victim->lifo, SK_RELAXED) != NULL &&
-	       sk_load(&victim->stuck_tick, SK_RELAXED) == sk_load(&victim->tick, SK_RELAXED);
+	return sk_load(&victim->lifo, SK_RELAXED) != NULL && sk_worker_is_stuck(victim);
 }
 
 /* Takes something from one other worker; all but the first task go to the own queue. */
@@ -403,15 +406,20 @@ bool sk_worker_has_backlog(struct sk_worker *worker)
 	       lifo_is_stuck(worker);
 }
 
-/* The look at every queue after sk_idle_sleep: is there a reason not to park? */
-static bool must_stay_awake(struct sk_worker *worker)
+/*
+ * The look at every queue after sk_idle_sleep: is there a reason not to park? For one that is spare
+ * it is only what no awake worker has. That others are awake it must have seen after its own fence:
+ * of two that go to sleep together, one sees the other asleep.
+ */
+static bool must_stay_awake(struct sk_worker *worker, bool spare)
 {
 	struct sk_sched *sched = worker->sched;
 
 	if (sk_load(&sched->phase, SK_RELAXED) != worker->phase)
 		return true;
 	for (uint32_t i = 0; i < sched->options.workers; i++)
-		if (sk_worker_has_backlog(sched->workers[i]))
+		if ((!spare || sk_idle_is_asleep(&sched->idle, i)) &&
+		    sk_worker_has_backlog(sched->workers[i]))
 			return true;
 	return false;
 }
@@ -446,10 +454,30 @@ static void spin(struct sk_worker *worker)
 	if (spin_us == 0)
 		return;
 	until = sk_now() + (uint64_t)spin_us * 1000;
-	while (!must_stay_awake(worker) && sk_now() < until) {
+	while (!must_stay_awake(worker, false) && sk_now() < until) {
 		sk_spin_hint();
 		sk_thread_yield();
 	}
+}
+
+/* Looks around for a while, where the driver has to bring what comes. False: in vain, or not this one's
+ * to do. */
+static bool look_around(struct sk_worker *worker)
+{
+	struct sk_sched *sched = worker->sched;
+	const struct sk_driver_ops *ops = sched->options.driver_ops;
+
+	if (ops == NULL || ops->begin_poll != NULL ||
+	    sk_load(&sched->events_are_rare, SK_RELAXED) != 0)
+		return false;
+	/* Only for what the driver gives it; whether it may sleep is asked afterwards. */
+	for (uint32_t i = 0; i < SK_LOOKS; i++) {
+		if (!sk_inbox_empty(&worker->inbox))
+			return true;
+		if (!sk_give_way(&worker->yielding))
+			return false;
+	}
+	return false;
 }
 
 /* Sleeps by waiting for events, with the right to. Returns whether it was unparked. */
@@ -469,12 +497,12 @@ static bool sleep_in_poll(struct sk_worker *worker)
 }
 
 /* Sleeps until unparked (true), or until a timer is due or there are events (false). */
-static bool sleep_somewhere(struct sk_worker *worker)
+static bool sleep_somewhere(struct sk_worker *worker, bool spare)
 {
 	const struct sk_sched_options *options = &worker->sched->options;
 	enum sk_poll_right right = SK_POLL_TAKEN;
 
-	if (options->driver_ops != NULL && options->driver_ops->begin_poll != NULL)
+	if (!spare && options->driver_ops != NULL && options->driver_ops->begin_poll != NULL)
 		right = options->driver_ops->begin_poll(options->driver, true);
 	if (right == SK_POLL_BUSY) {
 		/* In a moment it will be free, and somebody has to take it then. */
@@ -491,12 +519,13 @@ static bool sleep_somewhere(struct sk_worker *worker)
 static bool sleep_or_not(struct sk_worker *worker, bool searching)
 {
 	struct sk_idle *idle = &worker->sched->idle;
-	bool parked, notified = false;
+	bool parked, spare, notified = false;
 
 	sk_idle_sleep(idle, worker->index, searching);
-	parked = !must_stay_awake(worker);
+	spare = sk_demand_is_met(worker->sched);
+	parked = !must_stay_awake(worker, spare);
 	if (parked)
-		notified = sleep_somewhere(worker);
+		notified = sleep_somewhere(worker, spare);
 	if (notified)
 		return true;
 	if (sk_idle_wake_self(idle, worker->index)) {
@@ -524,13 +553,17 @@ static skua_task *find_work(struct sk_worker *worker)
 		if (worker->phase == SK_PHASE_STOPPED)
 			return NULL;
 		task = take_own(worker);
-		if (task == NULL && !searching)
+		if (task == NULL && !searching && !sk_demand_is_met_by_others(sched))
 			searching = sk_idle_begin_search(&sched->idle);
 		if (task == NULL && searching)
 			task = search(worker);
 		if (task != NULL)
 			break;
 		spin(worker);
+		if (look_around(worker)) {
+			worker->measure_from = sk_now();
+			continue;
+		}
 		searching = sleep_or_not(worker, searching);
 		sk_sched_watch(sched);
 		worker->measure_from = sk_now();
@@ -586,6 +619,7 @@ void sk_worker_main(void *argument)
 	skua_task *task;
 
 	sk_thread_local_set(worker);
+	sk_store(&worker->cpu_clock, sk_thread_cpu_clock(), SK_RELAXED);
 	if (worker->cpu >= 0 && sk_thread_pin(worker->cpu) < 0)
 		sk_log(SKUA_LOG_WARN, "worker %u cannot be kept on CPU %d", worker->index,
 		       worker->cpu);

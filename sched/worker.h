@@ -9,7 +9,10 @@
  *      (before each, if they are not short), what others left in the inbox is moved to its end, so
  *      tasks woken by IO run in the order of their events.
  *   3. Other workers: half of a queue, a whole inbox, or the LIFO slot of one that is stuck.
- *   4. Sleep, by the protocol in idle.h.
+ *   4. Where only the driver polls: SK_LOOKS looks more, giving way to the driver each time, since what
+ *      it brings next may be there sooner than a sleep and a wake would take; unless the driver says
+ *      that events are rare.
+ *   5. Sleep, by the protocol in idle.h.
  *
  * When to wake another worker. Waking an idle CPU costs more than many polls (20 to 60 us on a
  * virtual machine), so a worker that is awake wakes another one only for a backlog that is worth
@@ -17,17 +20,25 @@
  * driver mends: every SK_MONITOR_MS it looks at the workers that are awake, corrects the estimate
  * of those whose polls have become longer, fires the timers of those that are late with them, and
  * wakes a worker for what waits behind one that is stuck in a poll (sk_sched_monitor). A sleeping
- * worker is always woken for a task that no awake worker has.
+ * worker is always woken for a task that no awake worker has. How many workers share a load is
+ * limited to what it needs (demand.h); one more than that is spare: it goes to sleep although there
+ * is work, if that is the work of others that are awake.
  */
 #ifndef SKUA_SCHED_WORKER_H
 #define SKUA_SCHED_WORKER_H
 
 #include "sched/blocking.h"
 #include "sched/deque.h"
+#include "sched/give_way.h"
 #include "sched/inbox.h"
 #include "sched/parker.h"
 #include "sched/sync.h"
 #include "sched/timer.h"
+
+/* The model checker, which tries every order of looking, has fewer. */
+#ifndef SK_LOOKS
+#define SK_LOOKS 20
+#endif
 
 enum {
 	SK_LIFO_LIMIT = 3,
@@ -59,13 +70,15 @@ struct sk_worker {
 	struct sk_sched *sched SK_ALIGNED;
 	unsigned index;
 	uint32_t random;
-	uint32_t lifo_polls;   /* in a row */
+	uint32_t lifo_polls; /* in a row */
+	struct sk_yielding yielding;
 	uint32_t phase;        /* of the runtime, as far as this worker has noticed */
 	skua_task *running;    /* the task in the middle of a poll, or NULL */
 	skua_task *owned;      /* tasks that have once been pending here */
 	uint64_t measure_from; /* time and tick of the last measurement of mean_poll_ns */
 	uint64_t measure_tick;
-	int cpu; /* to run on, or -1 */
+	int cpu;                      /* to run on, or -1 */
+	SK_ATOMIC(int32_t) cpu_clock; /* of its CPU time */
 	sk_thread thread;
 
 	/* The driver's own. */
@@ -94,6 +107,12 @@ void sk_worker_queue_last(struct sk_worker *worker, skua_task *task);
 
 /* Whether anything of this worker's could be taken by another. */
 bool sk_worker_has_backlog(struct sk_worker *worker);
+
+/* Whether the driver has found it in the same long poll twice: it does not come to its inbox. */
+static inline bool sk_worker_is_stuck(struct sk_worker *worker)
+{
+	return sk_load(&worker->stuck_tick, SK_RELAXED) == sk_load(&worker->tick, SK_RELAXED);
+}
 
 /* Whether `more` tasks on top of its queue are worth waking somebody. */
 bool sk_worker_is_behind(struct sk_worker *worker, int64_t more);

@@ -275,3 +275,34 @@ MC_SCENARIO_WITH(assist, two_workers_two_events, .preemptions = 1, LEAST)
 	close_source(1);
 	end();
 }
+
+/* ---- Two workers where the load needs one (sched/demand.h) ---- */
+
+static void begin_with_a_spare(unsigned source_count)
+{
+	begin(2, source_count);
+	sk_store(&sched->demand.limit, 1, SK_RELAXED);
+}
+
+MC_SCENARIO_WITH(assist, spare_event_against_sleep, TWO_WORKERS)
+{
+	begin_with_a_spare(1);
+	spawn(&read_ops, 0, &handles[0]);
+	raiser(0);
+	mc_assert(join_task(&handles[0]) == 7);
+	close_source(0);
+	end();
+}
+
+MC_SCENARIO_WITH(assist, spare_spawn_against_event, .preemptions = 1, LEAST)
+{
+	begin_with_a_spare(1);
+	spawn(&read_ops, 0, &handles[0]);
+	mc_start(raiser, 0);
+	spawner((void *)1);
+	mc_assert(join_task(&handles[1]) == 8);
+	mc_assert(join_task(&handles[0]) == 7);
+	mc_join_all();
+	close_source(0);
+	end();
+}

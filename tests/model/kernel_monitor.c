@@ -255,6 +255,20 @@ MC_SCENARIO_WITH(monitor, polls_have_become_longer, NO_STALE)
 	end_stuck();
 }
 
+/* The load needs one worker, and worker 1 is awake: worker 0 goes to sleep whatever that one has, but not
+ * with a task in its own inbox. (Worker 1 counts as one that shares the load, and still nothing is left
+ * to it.) */
+MC_SCENARIO_WITH(monitor, spare_worker_with_a_task, LESS)
+{
+	begin_stuck();
+	sk_store(&sched->demand.limit, 1, SK_RELAXED);
+	sk_store(&sched->workers[1]->stuck_tick, 1, SK_RELAXED);
+	sk_thread_local_set(NULL);
+	spawn(0);
+	mc_assert(join(0) == 7);
+	end_stuck();
+}
+
 /* A timer of a stuck worker fires all the same. */
 MC_SCENARIO_WITH(monitor, timer_of_a_stuck_worker, LESS)
 {

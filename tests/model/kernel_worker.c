@@ -414,3 +414,32 @@ MC_SCENARIO_WITH(worker, two_workers_wake_from_outside, TWO_WORKERS)
 {
 	wake_from_outside(2, NULL);
 }
+
+/* ---- Two workers where the load needs one (sched/demand.h) ---- */
+
+#define SPARE .preemptions = 1, .stale = -1, .spurious = -1
+
+static void begin_with_a_spare(void)
+{
+	begin_with(2, &driver_ops);
+	sk_store(&sched->demand.limit, 1, SK_RELAXED);
+}
+
+MC_SCENARIO_WITH(worker, spare_wake_from_outside, SPARE)
+{
+	begin_with_a_spare();
+	spawn(&wait_ops, 0, &handles[0]);
+	fire(0);
+	mc_assert(join(0) == 7);
+	end();
+}
+
+MC_SCENARIO_WITH(worker, spare_two_tasks, SPARE)
+{
+	begin_with_a_spare();
+	spawn(&pair_ops, 0, &handles[0]);
+	spawn(&pair_ops, 1, &handles[1]);
+	mc_assert(join(0) == 7);
+	mc_assert(join(1) == 7);
+	end();
+}

@@ -98,6 +98,17 @@ int sk_thread_pin(int cpu)
 	return 0;
 }
 
+int32_t sk_thread_cpu_clock(void)
+{
+	return SK_NO_CLOCK;
+}
+
+uint64_t sk_cpu_time(int32_t clock)
+{
+	(void)clock;
+	return 0;
+}
+
 void sk_thread_yield(void)
 {
 	mc_yield();
