@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "io/addr.h"
+#include "io/driver.h"
 #include "io/io.h"
 #include "io/socket.h"
 #include "io/source.h"
@@ -61,6 +62,19 @@ static int open_socket(const skua_addr *addr, const skua_listen_options *options
 	return rc;
 }
 
+/* A source with a timer. NULL: no memory, and the descriptor is still the caller's. */
+static struct sk_source *new_source(struct sk_io *io, int fd)
+{
+	skua_timer *retry = sk_calloc(1, sizeof *retry);
+	struct sk_source *source = retry != NULL ? sk_source_new(io, fd) : NULL;
+
+	if (source == NULL)
+		sk_free(retry);
+	else
+		source->retry = retry;
+	return source;
+}
+
 int skua_listen(skua_runtime *runtime, const skua_addr *addr, const skua_listen_options *options,
 		skua_listener **listener)
 {
@@ -76,7 +90,7 @@ int skua_listen(skua_runtime *runtime, const skua_addr *addr, const skua_listen_
 	fd = open_socket(addr, options != NULL ? options : &defaults);
 	if (fd < 0)
 		return fd;
-	source = sk_source_new(sk_io_of(runtime), fd);
+	source = new_source(sk_io_of(runtime), fd);
 	if (source == NULL) {
 		close(fd);
 		return -ENOMEM;
@@ -126,7 +140,7 @@ static bool is_shortage(int error)
  * the socket may be readable all the time. */
 static skua_poll pause_accept(skua_cx *cx, struct sk_source *source)
 {
-	skua_poll result = skua_sleep(cx, &source->retry, RETRY_NS);
+	skua_poll result = skua_sleep(cx, source->retry, RETRY_NS);
 
 	if (result != SKUA_PENDING)
 		return result;
@@ -156,7 +170,7 @@ static skua_poll attempt_accept(skua_cx *cx, struct sk_source *source, void *arg
 	int fd;
 
 	/* In a pause for want of descriptors, new connections are no reason to try. */
-	if (sk_timer_is_armed(sk_timer_of(&source->retry))) {
+	if (sk_timer_is_armed(sk_timer_of(source->retry))) {
 		skua_poll result = pause_accept(cx, source);
 
 		if (result != 0)
@@ -169,7 +183,7 @@ static skua_poll attempt_accept(skua_cx *cx, struct sk_source *source, void *arg
 		return wait_for_relief(cx, source, fd);
 	if (fd < 0)
 		return fd == -EWOULDBLOCK ? -EAGAIN : fd;
-	accepted = sk_source_new(source->io, fd);
+	accepted = sk_source_new(source->driver->io, fd);
 	if (accepted == NULL) {
 		close(fd);
 		return -ENOMEM;

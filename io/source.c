@@ -26,6 +26,8 @@ static const struct sk_obligation_ops read_ops, write_ops;
 void sk_sources_init(struct sk_source_table *table)
 {
 	sk_mutex_init(&table->lock);
+	for (uint32_t i = 0; i < SK_SOURCE_LOCKS; i++)
+		sk_mutex_init(&table->locks[i]);
 }
 
 static struct sk_source *source_at(struct sk_source_table *table, uint32_t index)
@@ -68,7 +70,6 @@ static bool grow(struct sk_source_table *table)
 		source->fd = -1;
 		source->obligations[SK_READ].ops = &read_ops;
 		source->obligations[SK_WRITE].ops = &write_ops;
-		sk_mutex_init(&source->lock);
 		add_free(table, source);
 	}
 	/* Release: pairs with the acquire in source_at. */
@@ -92,8 +93,10 @@ static struct sk_source *take_place(struct sk_source_table *table)
 
 static void give_place_back(struct sk_source *source)
 {
-	struct sk_source_table *table = &source->io->sources;
+	struct sk_source_table *table = &source->driver->io->sources;
 
+	sk_free(source->retry);
+	source->retry = NULL;
 	/* From here on events of the old descriptor are strays. */
 	sk_fetch_add(&source->generation, 1, SK_RELAXED);
 	sk_slot_reset(&source->slots[SK_READ]);
@@ -124,11 +127,9 @@ struct sk_source *sk_source_new(struct sk_io *io, int fd)
 	if (source == NULL)
 		return NULL;
 	source->fd = fd;
-	source->io = io;
 	source->driver = io->drivers[(unsigned)fd % io->driver_count];
 	source->writing = NULL;
 	source->progress = 0;
-	source->retry = (skua_timer){{0}};
 	for (int i = 0; i < 2; i++) {
 		sk_slot_reset(&source->slots[i]);
 		sk_store(&source->pending[i], 0, SK_RELAXED);
@@ -214,10 +215,12 @@ void sk_sources_destroy(struct sk_source_table *table)
 			sk_source_close(source);
 		sk_slot_reset(&source->slots[SK_READ]);
 		sk_slot_reset(&source->slots[SK_WRITE]);
-		sk_mutex_destroy(&source->lock);
+		sk_free(source->retry);
 	}
 	for (uint32_t i = 0; i < table->count / SK_SOURCE_CHUNK; i++)
 		sk_free(sk_load(&table->chunks[i], SK_RELAXED));
+	for (uint32_t i = 0; i < SK_SOURCE_LOCKS; i++)
+		sk_mutex_destroy(&table->locks[i]);
 	sk_mutex_destroy(&table->lock);
 }
 
@@ -231,8 +234,8 @@ static uintptr_t identity(const skua_cx *cx)
 /* The timer is accept's, which reads; a writer must not touch it. */
 static void cancel_retry(struct sk_source *source, enum sk_direction direction)
 {
-	if (direction == SK_READ)
-		skua_timer_cancel(&source->retry);
+	if (direction == SK_READ && source->retry != NULL)
+		skua_timer_cancel(source->retry);
 }
 
 /* Gives back what an operation holds that was pending and will not go on. */
@@ -317,6 +320,7 @@ static skua_poll finish(skua_cx *cx, struct sk_source *source, enum sk_direction
 /* Sees to it that the driver will hear of this direction. */
 static int arm(struct sk_source *source, enum sk_direction direction)
 {
+	sk_mutex *lock = &source->driver->io->sources.locks[source->index % SK_SOURCE_LOCKS];
 	skua_blocker *blocker = source->driver->blocker;
 	uint32_t flag = direction == SK_READ ? SKUA_READABLE : SKUA_WRITABLE;
 	uint32_t interest = sk_load(&source->interest, SK_RELAXED);
@@ -324,7 +328,7 @@ static int arm(struct sk_source *source, enum sk_direction direction)
 
 	if ((interest & flag) != 0 && sk_blocker_is_edge_triggered(blocker))
 		return 0;
-	sk_mutex_lock(&source->lock);
+	sk_mutex_lock(lock);
 	interest = sk_load(&source->interest, SK_RELAXED);
 	if (interest == 0)
 		rc = skua_blocker_register(blocker, source->fd,
@@ -334,7 +338,7 @@ static int arm(struct sk_source *source, enum sk_direction direction)
 		rc = skua_blocker_rearm(blocker, &source->registration, flag);
 	if (rc == 0)
 		sk_store(&source->interest, interest | flag, SK_RELAXED);
-	sk_mutex_unlock(&source->lock);
+	sk_mutex_unlock(lock);
 	return rc;
 }
 

@@ -59,6 +59,7 @@ enum sk_direction { SK_READ, SK_WRITE };
 #ifndef SK_SOURCE_CHUNK
 #define SK_SOURCE_CHUNK 256
 #define SK_SOURCE_CHUNKS 8192
+#define SK_SOURCE_LOCKS 64
 #endif
 
 struct sk_source {
@@ -74,18 +75,19 @@ struct sk_source {
 	bool drained;                 /* belongs to who holds the direction of reading */
 	uint32_t index;
 	int fd;
-	struct sk_io *io;
 	struct sk_driver *driver;
-	sk_mutex lock; /* registering: a reader and a writer may come at the same time */
 	skua_registration registration;
 	const void *writing; /* of skua_write_all: what, and how much of it is written */
 	size_t progress;
-	skua_timer retry;       /* of skua_accept */
+	skua_timer *retry;      /* of skua_accept; of a listener only, and freed with the place */
 	struct sk_source *next; /* in the list of free places */
 };
 
 struct sk_source_table {
 	sk_mutex lock;
+	/* For registering: a reader and a writer may come at the same time. Source i has the
+	 * (i % SK_SOURCE_LOCKS)th: one of its own in each would be a seventh of its size. */
+	sk_mutex locks[SK_SOURCE_LOCKS];
 	struct sk_source *free, *last_free; /* taken at the front, given back at the end */
 	uint32_t count;                     /* places that exist */
 	SK_ATOMIC(struct sk_source *) chunks[SK_SOURCE_CHUNKS];
