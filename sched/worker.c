@@ -124,6 +124,7 @@ void sk_worker_queue_hot(struct sk_worker *worker, skua_task *task)
 static void empty_inbox(struct sk_worker *worker, struct sk_inbox *inbox)
 {
 	skua_task *task = sk_inbox_take(inbox);
+	bool long_polls;
 
 	while (task != NULL) {
 		skua_task *next = task->next;
@@ -131,7 +132,9 @@ static void empty_inbox(struct sk_worker *worker, struct sk_inbox *inbox)
 		push(worker, task);
 		task = next;
 	}
-	offer(worker, -1);
+	/* One of them runs next. If that is likely to take long, somebody else should look for events. */
+	long_polls = sk_load(&worker->mean_poll_ns, SK_RELAXED) >= SK_WAKE_COST_NS;
+	offer(worker, long_polls ? 0 : -1);
 }
 
 /* ---- The list of tasks that have once been pending here ---- */
