@@ -70,8 +70,8 @@ static uint32_t other_limit(uint32_t limit, uint32_t workers, uint64_t percent)
 	return 2 * limit < workers ? 2 * limit : workers;
 }
 
-/* At the end of a window: the new limit. `rate` is of polls in a second. */
-static uint32_t judge(struct sk_demand *demand, uint32_t workers, uint64_t percent, uint64_t rate)
+uint32_t sk_demand_judge(struct sk_demand *demand, uint32_t workers, uint64_t percent,
+			 uint64_t rate)
 {
 	uint32_t limit = sk_load(&demand->limit, SK_RELAXED), before = demand->before, next;
 
@@ -109,7 +109,7 @@ void sk_demand_look(struct sk_sched *sched, uint64_t now)
 	polls = work.polls - demand->done.polls;
 	rate = polls * 1000000 / (elapsed / 1000 + 1);
 	if (demand->begin != 0 && cpu < polls * SK_LONG_POLL_NS)
-		limit = judge(demand, workers, cpu * 100 / elapsed, rate);
+		limit = sk_demand_judge(demand, workers, cpu * 100 / elapsed, rate);
 	sk_store(&demand->limit, limit, SK_RELAXED);
 	demand->looks = 0;
 	demand->begin = now;

@@ -59,6 +59,11 @@ struct sk_demand {
 
 void sk_demand_init(struct sk_demand *demand, uint32_t workers);
 
+/* At the end of a window in which the workers have used `percent` of one CPU, for `rate` polls in a
+ * second: the new limit. demand->rate is that of the window before. */
+uint32_t sk_demand_judge(struct sk_demand *demand, uint32_t workers, uint64_t percent,
+			 uint64_t rate);
+
 /* At each look of the driver while workers are awake; and at the last one before a pause. */
 void sk_demand_look(struct sk_sched *sched, uint64_t now);
 void sk_demand_reset(struct sk_sched *sched);
