@@ -2,8 +2,8 @@
  * blocker_epoll.c - the Linux backend: an epoll set of our own, in which the loop hangs.
  *
  * Descriptors are added edge-triggered, by the thread that registers them, without the loop's
- * knowledge: one epoll_ctl in the life of a connection that only reads, a second one when it first
- * has to wait for writing, none for each event. libuv itself could only watch them level-triggered,
+ * knowledge: one epoll_ctl for a connection that only reads, another one when it first has to wait for
+ * writing, and one before it is closed; none for each event. libuv itself could only watch them level-triggered,
  * with three epoll_ctl for each event, all on its own thread.
  *
  * The set is not itself in another one: adding to a set that is takes a lock of the whole system
@@ -174,12 +174,16 @@ static int epoll_rearm(skua_blocker *blocker, skua_registration *registration, u
 
 static void epoll_deregister(skua_blocker *blocker, skua_registration *registration, bool close_fd)
 {
-	/* Closing removes it from the set, unless a duplicate lives on in another process; stray
-	 * events are then told apart by their id. */
+	/*
+	 * Closing alone would remove it from the set, too, but not always at once. A thread that looks
+	 * at the entry in epoll_wait holds the file meanwhile (ep_item_poll, since Linux 6.9), and if
+	 * it finds nothing, goes to sleep; what it held it gives back when it returns to user space.
+	 * Until then the socket is open, and the peer waits for the end of the stream. The removal
+	 * waits for that look. It also ends events for duplicates that live on in other processes.
+	 */
+	control(blocker, EPOLL_CTL_DEL, registration);
 	if (close_fd)
 		close(registration->fd);
-	else
-		control(blocker, EPOLL_CTL_DEL, registration);
 }
 
 const struct sk_blocker_ops sk_blocker_epoll = {
