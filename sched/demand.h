@@ -4,7 +4,7 @@
  * More workers than that do harm where polls are short and wait for the network: each takes a part of
  * every batch, so batches get smaller, everybody sleeps and wakes more often, and the CPUs wait for
  * that. Beside a load generator on two CPUs two workers did 130,000 requests a second, and one of them
- * alone 155,000 (docs/benchmarks.md).
+ * alone 155,000 (docs/benchmarks-net.md).
  *
  * So there is a limit. As many workers as it says share the load; no other one is woken for a mere
  * backlog, unless that is SK_BACKLOG_MAX_NS long, and one that is awake beyond it goes to sleep when
