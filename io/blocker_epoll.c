@@ -2,9 +2,9 @@
  * blocker_epoll.c - the Linux backend: an epoll set of our own, in which the loop hangs.
  *
  * Descriptors are added edge-triggered, by the thread that registers them, without the loop's
- * knowledge: one epoll_ctl for a connection that only reads, another one when it first has to wait for
- * writing, and one before it is closed; none for each event. libuv itself could only watch them level-triggered,
- * with three epoll_ctl for each event, all on its own thread.
+ * knowledge: one epoll_ctl for a connection that only reads, another one when it first has to wait
+ * for writing, and one before it is closed; none for each event. libuv itself could only watch them
+ * level-triggered, with three epoll_ctl for each event, all on its own thread.
  *
  * The set is not itself in another one: adding to a set that is takes a lock of the whole system
  * (epnested_mutex in fs/eventpoll.c), and an event of it wakes twice. The loop's own set hangs in

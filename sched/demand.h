@@ -14,8 +14,8 @@
  *
  * The driver sets it by what the workers have really used, in windows of SK_DEMAND_LOOKS of its looks:
  *
- *     no limit at first, after a pause, and while polls take long (SK_LONG_POLL_NS of CPU time): then a second
- *     worker is worth its wake, and the mean does not tell how long the next poll is
+ *     no limit at first, after a pause, and while polls take long (SK_LONG_POLL_NS of CPU time): then a
+ *     second worker is worth its wake, and the mean does not tell how long the next poll is
  *     the CPU time of all workers would fit into fewer, with 5 % to spare: try that many for a window,
  *     and go back if they get less done (by SK_DEMAND_GAIN percent of polls)
  *     those that there may be are busy all the time: try twice as many, and go back unless they get
@@ -68,8 +68,8 @@ uint32_t sk_demand_judge(struct sk_demand *demand, uint32_t workers, uint64_t pe
 void sk_demand_look(struct sk_sched *sched, uint64_t now);
 void sk_demand_reset(struct sk_sched *sched);
 
-/* Whether as many workers are awake as the load needs, or would be without the one that asks. Those that
- * are stuck do not count. */
+/* Whether as many workers are awake as the load needs, or would be without the one that asks. Those
+ * that are stuck do not count. */
 bool sk_demand_is_met(struct sk_sched *sched);
 bool sk_demand_is_met_by_others(struct sk_sched *sched);
 

@@ -117,8 +117,8 @@ static bool is_at_hand(struct sk_sched *sched, unsigned index)
 	       !sk_worker_is_stuck(sched->workers[index]);
 }
 
-/* The preferred worker if it is awake, or else any that is, or else the preferred one; one that is stuck
- * counts as asleep, but any that can be woken is better. */
+/* The preferred worker if it is awake, or else any that is, or else one that can be woken, or else the
+ * preferred one. Who is stuck does not count as awake. */
 static unsigned choose_worker(struct sk_sched *sched, unsigned preferred)
 {
 	uint32_t workers = sched->options.workers;

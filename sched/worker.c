@@ -37,7 +37,6 @@ void sk_worker_destroy(struct sk_worker *worker)
 bool sk_worker_is_behind(struct sk_worker *worker, int64_t more)
 {
 	int64_t backlog = (int64_t)sk_deque_length(&worker->deque) + more;
-
 	uint64_t ns;
 
 	if (worker->sched->options.driver_ops == NULL || backlog <= 0)
@@ -48,9 +47,9 @@ bool sk_worker_is_behind(struct sk_worker *worker, int64_t more)
 }
 
 /*
- * After work was added to the own queue, of which it runs one task next if `more` is -1. This worker is awake and will come to it, so a sleeper
- * that is missed here costs time at worst, and the monitor bounds that; without a monitor the full
- * protocol is followed.
+ * After work was added to the own queue; if `more` is -1, one task of it runs next and does not count.
+ * This worker is awake and will come to it, so a sleeper that is missed here costs time at worst, and
+ * the monitor bounds that; without a monitor the full protocol is followed.
  */
 static void offer(struct sk_worker *worker, int64_t more)
 {
@@ -463,14 +462,21 @@ static void spin(struct sk_worker *worker)
 	}
 }
 
+/* Whether workers wait for events themselves (io/assist.h), and not only the driver. */
+static bool workers_poll(const struct sk_sched *sched)
+{
+	const struct sk_driver_ops *ops = sched->options.driver_ops;
+
+	return ops != NULL && ops->begin_poll != NULL;
+}
+
 /* Looks around for a while, where the driver has to bring what comes. False: in vain, or not this one's
  * to do. */
 static bool look_around(struct sk_worker *worker)
 {
 	struct sk_sched *sched = worker->sched;
-	const struct sk_driver_ops *ops = sched->options.driver_ops;
 
-	if (ops == NULL || ops->begin_poll != NULL ||
+	if (sched->options.driver_ops == NULL || workers_poll(sched) ||
 	    sk_load(&sched->events_are_rare, SK_RELAXED) != 0)
 		return false;
 	/* Only for what the driver gives it; whether it may sleep is asked afterwards. */
@@ -505,7 +511,7 @@ static bool sleep_somewhere(struct sk_worker *worker, bool spare)
 	const struct sk_sched_options *options = &worker->sched->options;
 	enum sk_poll_right right = SK_POLL_TAKEN;
 
-	if (!spare && options->driver_ops != NULL && options->driver_ops->begin_poll != NULL)
+	if (!spare && workers_poll(worker->sched))
 		right = options->driver_ops->begin_poll(options->driver, true);
 	if (right == SK_POLL_BUSY) {
 		/* In a moment it will be free, and somebody has to take it then. */
@@ -578,13 +584,16 @@ static skua_task *find_work(struct sk_worker *worker)
 	return task;
 }
 
-/* A busy worker looks for events, too, or they would wait until it is idle. */
-static void look_for_events(struct sk_worker *worker)
+/* A busy worker looks for events, too, or they would wait until it is idle; but not after each few
+ * short polls, since it is a system call. */
+static void look_for_events(struct sk_worker *worker, uint64_t now)
 {
 	const struct sk_sched_options *options = &worker->sched->options;
 
-	if (options->driver_ops == NULL || options->driver_ops->begin_poll == NULL ||
-	    options->driver_ops->begin_poll(options->driver, false) != SK_POLL_YOURS)
+	if (!workers_poll(worker->sched) || now - worker->looked_at < SK_EVENT_INTERVAL_NS)
+		return;
+	worker->looked_at = now;
+	if (options->driver_ops->begin_poll(options->driver, false) != SK_POLL_YOURS)
 		return;
 	options->driver_ops->poll(options->driver, worker, 0);
 	options->driver_ops->end_poll(options->driver);
@@ -597,7 +606,7 @@ static void maintain(struct sk_worker *worker)
 	measure(worker, now);
 	sk_timers_fire(&worker->timers, now);
 	reap(worker);
-	look_for_events(worker);
+	look_for_events(worker, now);
 	if (sk_load(&worker->sched->stranded, SK_RELAXED) != 0)
 		rescue(worker);
 }

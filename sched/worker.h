@@ -46,6 +46,7 @@ enum {
 	SK_SHORT_POLL_NS = 1000,      /* with longer ones it looks before each */
 	SK_MAINTENANCE_INTERVAL = 61, /* polls between two looks at clock and dead tasks (prime) */
 	SK_WAKE_COST_NS = 50000,
+	SK_EVENT_INTERVAL_NS = 100000, /* between two looks of a busy worker for events */
 	SK_MONITOR_MS = 2,
 };
 
@@ -77,6 +78,7 @@ struct sk_worker {
 	skua_task *owned;      /* tasks that have once been pending here */
 	uint64_t measure_from; /* time and tick of the last measurement of mean_poll_ns */
 	uint64_t measure_tick;
+	uint64_t looked_at;           /* when it last looked for events between two polls */
 	int cpu;                      /* to run on, or -1 */
 	SK_ATOMIC(int32_t) cpu_clock; /* of its CPU time */
 	sk_thread thread;
