@@ -15,6 +15,7 @@
 #include "tests/model/explorer.h"
 #include "tests/model/fd_model.h"
 #include "tests/model/join_task.h"
+#include "tests/model/sleep_task.h"
 
 #define LESS .stale = 1, .spurious = -1
 #define LEAST .stale = -1, .spurious = -1
@@ -38,7 +39,8 @@ static const struct sk_driver_ops ops = {
 	.interrupt = sk_assist_interrupt,
 };
 
-static void begin(uint32_t workers, unsigned source_count)
+/* `limit` of the workers share the load (sched/demand.h). */
+static void begin(uint32_t workers, uint32_t limit, unsigned source_count)
 {
 	struct sk_sched_options options = {
 		.workers = workers, .budget = 128, .max_blocking = 1, .driver_ops = &ops};
@@ -50,6 +52,7 @@ static void begin(uint32_t workers, unsigned source_count)
 	mc_assert(sk_batch_init(&io->drivers[0]->batch, sched) == 0);
 	for (unsigned i = 0; i < source_count; i++)
 		sources[i] = sk_source_new(io, fd_socket(0));
+	sk_store(&sched->demand.limit, limit, SK_RELAXED);
 	mc_assert(sk_sched_start(sched) == 0);
 }
 
@@ -85,32 +88,8 @@ static skua_poll ready_poll(skua_cx *cx, skua_future *self)
 	return 8;
 }
 
-struct sleep {
-	skua_future future;
-	struct sk_timer timer;
-};
-
-static skua_poll sleep_poll(skua_cx *cx, skua_future *self)
-{
-	struct sk_timer *timer = &((struct sleep *)(void *)self)->timer;
-	struct sk_worker *worker = cx->worker;
-	bool earliest;
-
-	if (self->line == 0) {
-		self->line = 1;
-		mc_assert(sk_timer_arm(&worker->timers, timer, sk_now() + 1000, cx, &earliest) ==
-			  0);
-		return SKUA_PENDING;
-	}
-	if (!sk_slot_is_ready(&timer->slot))
-		return SKUA_PENDING;
-	sk_timer_disarm(timer);
-	return 9;
-}
-
 static const skua_future_ops read_ops = {read_poll, NULL, sizeof(skua_future), "read", NULL};
 static const skua_future_ops ready_ops = {ready_poll, NULL, sizeof(skua_future), "ready", NULL};
-static const skua_future_ops sleep_ops = {sleep_poll, NULL, sizeof(struct sleep), "sleep", NULL};
 
 static void spawn(const skua_future_ops *future_ops, uint32_t number, skua_task **handle)
 {
@@ -134,17 +113,11 @@ static void close_source(unsigned i)
 	sk_source_close(sources[i]);
 }
 
-/* ---- One worker ---- */
+/* ---- Scenarios that several numbers of workers have ---- */
 
-MC_SCENARIO_WITH(assist, stop_against_poll, LESS)
+static void event_against_sleep(uint32_t workers, uint32_t limit)
 {
-	begin(1, 0);
-	end();
-}
-
-MC_SCENARIO_WITH(assist, event_against_sleep, LESS)
-{
-	begin(1, 1);
+	begin(workers, limit, 1);
 	spawn(&read_ops, 0, &handles[0]);
 	raiser(0);
 	mc_assert(join_task(&handles[0]) == 7);
@@ -152,18 +125,17 @@ MC_SCENARIO_WITH(assist, event_against_sleep, LESS)
 	end();
 }
 
-MC_SCENARIO_WITH(assist, spawn_against_sleep, LESS)
+static void spawn_against_sleep(uint32_t workers)
 {
-	begin(1, 0);
+	begin(workers, workers, 0);
 	spawn(&ready_ops, 0, &handles[0]);
 	mc_assert(join_task(&handles[0]) == 8);
 	end();
 }
 
-/* Woken by an event and by a thread at the same time: an interrupt may be left over for later. */
-MC_SCENARIO_WITH(assist, spawn_against_event, LEAST)
+static void spawn_against_event(uint32_t workers, uint32_t limit)
 {
-	begin(1, 1);
+	begin(workers, limit, 1);
 	spawn(&read_ops, 0, &handles[0]);
 	mc_start(raiser, 0);
 	spawner((void *)1);
@@ -174,9 +146,33 @@ MC_SCENARIO_WITH(assist, spawn_against_event, LEAST)
 	end();
 }
 
+/* ---- One worker ---- */
+
+MC_SCENARIO_WITH(assist, stop_against_poll, LESS)
+{
+	begin(1, 1, 0);
+	end();
+}
+
+MC_SCENARIO_WITH(assist, event_against_sleep, LESS)
+{
+	event_against_sleep(1, 1);
+}
+
+MC_SCENARIO_WITH(assist, spawn_against_sleep, LESS)
+{
+	spawn_against_sleep(1);
+}
+
+/* Woken by an event and by a thread at the same time: an interrupt may be left over for later. */
+MC_SCENARIO_WITH(assist, spawn_against_event, LEAST)
+{
+	spawn_against_event(1, 1);
+}
+
 MC_SCENARIO_WITH(assist, two_events, LEAST)
 {
-	begin(1, 2);
+	begin(1, 1, 2);
 	spawn(&read_ops, 0, &handles[0]);
 	spawn(&read_ops, 1, &handles[1]);
 	mc_start(raiser, 0);
@@ -191,7 +187,7 @@ MC_SCENARIO_WITH(assist, two_events, LEAST)
 
 MC_SCENARIO_WITH(assist, close_against_sleep, LESS)
 {
-	begin(1, 1);
+	begin(1, 1, 1);
 	spawn(&read_ops, 0, &handles[0]);
 	close_source(0);
 	mc_assert(join_task(&handles[0]) < 0);
@@ -201,9 +197,9 @@ MC_SCENARIO_WITH(assist, close_against_sleep, LESS)
 /* Who waits for events wakes for its timers as well. */
 MC_SCENARIO_WITH(assist, timer_in_poll, LESS, .allow_timeouts = true)
 {
-	begin(1, 0);
+	begin(1, 1, 0);
 	spawn(&sleep_ops, 0, &handles[0]);
-	mc_assert(join_task(&handles[0]) == 9);
+	mc_assert(join_task(&handles[0]) == 7);
 	end();
 }
 
@@ -212,7 +208,7 @@ MC_SCENARIO_WITH(assist, timer_in_poll, LESS, .allow_timeouts = true)
 /* The driver has the token while the last worker goes to sleep: somebody must wait for what comes. */
 MC_SCENARIO_WITH(assist, look_against_sleep, LESS)
 {
-	begin(1, 1);
+	begin(1, 1, 1);
 	spawn(&read_ops, 0, &handles[0]);
 	sk_assist_look(io->drivers[0]);
 	raiser(0);
@@ -230,7 +226,7 @@ static void looker(void *unused)
 /* The event is found by the worker or by the driver. */
 MC_SCENARIO_WITH(assist, look_against_event, LEAST)
 {
-	begin(1, 1);
+	begin(1, 1, 1);
 	spawn(&read_ops, 0, &handles[0]);
 	mc_start(looker, 0);
 	raiser(0);
@@ -244,27 +240,19 @@ MC_SCENARIO_WITH(assist, look_against_event, LEAST)
 
 MC_SCENARIO_WITH(assist, two_workers_event_against_sleep, TWO_WORKERS)
 {
-	begin(2, 1);
-	spawn(&read_ops, 0, &handles[0]);
-	raiser(0);
-	mc_assert(join_task(&handles[0]) == 7);
-	close_source(0);
-	end();
+	event_against_sleep(2, 2);
 }
 
 MC_SCENARIO_WITH(assist, two_workers_spawn_against_sleep, TWO_WORKERS)
 {
-	begin(2, 0);
-	spawn(&ready_ops, 0, &handles[0]);
-	mc_assert(join_task(&handles[0]) == 8);
-	end();
+	spawn_against_sleep(2);
 }
 
 /* One who waits for events leaves, and the other one sleeps in its parker: whoever is done first waits
  * for the second event. */
 MC_SCENARIO_WITH(assist, two_workers_two_events, .preemptions = 1, LEAST)
 {
-	begin(2, 2);
+	begin(2, 2, 2);
 	spawn(&read_ops, 0, &handles[0]);
 	spawn(&read_ops, 1, &handles[1]);
 	raiser(0);
@@ -278,31 +266,12 @@ MC_SCENARIO_WITH(assist, two_workers_two_events, .preemptions = 1, LEAST)
 
 /* ---- Two workers where the load needs one (sched/demand.h) ---- */
 
-static void begin_with_a_spare(unsigned source_count)
-{
-	begin(2, source_count);
-	sk_store(&sched->demand.limit, 1, SK_RELAXED);
-}
-
 MC_SCENARIO_WITH(assist, spare_event_against_sleep, TWO_WORKERS)
 {
-	begin_with_a_spare(1);
-	spawn(&read_ops, 0, &handles[0]);
-	raiser(0);
-	mc_assert(join_task(&handles[0]) == 7);
-	close_source(0);
-	end();
+	event_against_sleep(2, 1);
 }
 
 MC_SCENARIO_WITH(assist, spare_spawn_against_event, .preemptions = 1, LEAST)
 {
-	begin_with_a_spare(1);
-	spawn(&read_ops, 0, &handles[0]);
-	mc_start(raiser, 0);
-	spawner((void *)1);
-	mc_assert(join_task(&handles[1]) == 8);
-	mc_assert(join_task(&handles[0]) == 7);
-	mc_join_all();
-	close_source(0);
-	end();
+	spawn_against_event(2, 1);
 }

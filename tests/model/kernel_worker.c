@@ -12,6 +12,7 @@
 #include "sched/worker.h"
 #include "tests/model/explorer.h"
 #include "tests/model/join_task.h"
+#include "tests/model/sleep_task.h"
 
 #define LESS .stale = 1, .spurious = -1
 #define TWO_WORKERS .preemptions = 1, .stale = 1, .spurious = -1
@@ -131,32 +132,6 @@ static skua_poll parent_poll(skua_cx *cx, skua_future *self)
 
 static const skua_future_ops parent_ops = {parent_poll, NULL, sizeof(skua_future), "parent", NULL};
 
-/* Sleeps on a timer of the worker that polls it first. */
-struct sleep {
-	skua_future future;
-	struct sk_timer timer;
-};
-
-static skua_poll sleep_poll(skua_cx *cx, skua_future *self)
-{
-	struct sk_timer *timer = &((struct sleep *)(void *)self)->timer;
-	struct sk_worker *worker = cx->worker;
-	bool earliest;
-
-	if (self->line == 0) {
-		self->line = 1;
-		mc_assert(sk_timer_arm(&worker->timers, timer, sk_now() + 1000, cx, &earliest) ==
-			  0);
-		return SKUA_PENDING;
-	}
-	if (!sk_slot_is_ready(&timer->slot) && skua_cx_interrupt(cx) == 0)
-		return SKUA_PENDING;
-	sk_timer_disarm(timer);
-	return 7;
-}
-
-static const skua_future_ops sleep_ops = {sleep_poll, NULL, sizeof(struct sleep), "sleep", NULL};
-
 /* ---- One worker ---- */
 
 MC_SCENARIO(worker, spawn_and_end)
@@ -175,13 +150,18 @@ MC_SCENARIO_WITH(worker, spawn_and_join, LESS)
 	end();
 }
 
-static void wake_from_outside(uint32_t workers, const struct sk_driver_ops *ops)
+static void wake_and_end(void)
 {
-	begin_with(workers, ops);
 	spawn(&wait_ops, 0, &handles[0]);
 	fire(0);
 	mc_assert(join(0) == 7);
 	end();
+}
+
+static void wake_from_outside(uint32_t workers, const struct sk_driver_ops *ops)
+{
+	begin_with(workers, ops);
+	wake_and_end();
 }
 
 MC_SCENARIO_WITH(worker, wake_from_outside, LESS)
@@ -428,10 +408,7 @@ static void begin_with_a_spare(void)
 MC_SCENARIO_WITH(worker, spare_wake_from_outside, SPARE)
 {
 	begin_with_a_spare();
-	spawn(&wait_ops, 0, &handles[0]);
-	fire(0);
-	mc_assert(join(0) == 7);
-	end();
+	wake_and_end();
 }
 
 MC_SCENARIO_WITH(worker, spare_two_tasks, SPARE)
