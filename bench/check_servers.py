@@ -22,7 +22,8 @@ import subprocess
 import sys
 import time
 
-START_SECONDS = 5
+import listening
+
 ANSWER_SECONDS = 5
 END_SECONDS = 2
 BUFFER = 4096
@@ -52,18 +53,13 @@ class Server:
             stdout=subprocess.PIPE,
         )
         try:
-            self.port = self.read_port()
+            self.port = listening.port_of(self.process)
+        except listening.Silent as silent:
+            self.kill()
+            raise Failure(str(silent)) from silent
         except BaseException:
             self.kill()
             raise
-
-    def read_port(self):
-        ready, _, _ = select.select([self.process.stdout], [], [], START_SECONDS)
-        require(ready, f"has not said where it listens in {START_SECONDS} s")
-        line = self.process.stdout.readline()
-        begin = b"listening on 127.0.0.1:"
-        require(line.startswith(begin) and line.endswith(b"\n"), f"said {line!r}")
-        return int(line[len(begin) :])
 
     def connect(self, receive_buffer=None):
         conn = socket.socket()
@@ -284,16 +280,21 @@ def many(server):
                 expect(conn, ANSWER * count, "300 connections")
 
 
+def reset_after(server, pieces):
+    """Clients that send one of these and vanish, at once or a moment later."""
+    for data in pieces:
+        for pause in (0, 0.002):
+            for _ in range(5):
+                conn = server.connect()
+                conn.sendall(data)
+                time.sleep(pause)
+                reset(conn)
+
+
 def resets(server):
     """Clients that vanish at each moment do not harm the others."""
     with server.connect() as other:
-        for data in (b"", request()[:10], request(), request() * 100, request("/close")):
-            for pause in (0, 0.002):
-                for _ in range(5):
-                    conn = server.connect()
-                    conn.sendall(data)
-                    time.sleep(pause)
-                    reset(conn)
+        reset_after(server, (b"", request()[:10], request(), request() * 100, request("/close")))
         other.sendall(request())
         expect(other, ANSWER, "another connection after resets")
 
@@ -343,13 +344,7 @@ def echo_many(server):
 
 def echo_resets(server):
     with server.connect() as other:
-        for data in (b"", b"x", b"x" * 65536, b"x" * 200000):
-            for pause in (0, 0.002):
-                for _ in range(5):
-                    conn = server.connect()
-                    conn.sendall(data)
-                    time.sleep(pause)
-                    reset(conn)
+        reset_after(server, (b"", b"x", b"x" * 65536, b"x" * 200000))
         other.sendall(b"still there")
         expect(other, b"still there", "another connection after resets")
 
@@ -386,7 +381,7 @@ def ends(program, arguments, why, end, busy):
 
 def about(program):
     run = subprocess.run(
-        [program, "net", "--about"], stdout=subprocess.PIPE, check=False, timeout=START_SECONDS
+        [program, "net", "--about"], stdout=subprocess.PIPE, check=False, timeout=listening.START_SECONDS
     )
     require(run.returncode == 0, f"--about: ended with {run.returncode}")
     try:

@@ -16,7 +16,6 @@ import json
 import os
 import re
 import resource
-import selectors
 import shutil
 import signal
 import statistics
@@ -26,6 +25,7 @@ import tempfile
 import time
 
 import comparison
+import listening
 import ratio_chart
 import wrk
 from comparison import Failure, progress, ratio_text, table
@@ -49,7 +49,6 @@ RIVALS = ("tokio", "go", "asio")  # with several workers, as we have
 LIMIT = "epoll"
 ONE_THREAD = ("libuv", "epoll")
 
-START_SECONDS = 10
 STOP_SECONDS = 5
 LOAD_SECONDS = 30  # what net-load may take besides its window; it ends itself long before
 DESCRIPTORS = 20000
@@ -216,7 +215,7 @@ class Server:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
-            timeout=START_SECONDS,
+            timeout=listening.START_SECONDS,
             check=False,
         )
         try:
@@ -247,25 +246,18 @@ class Running:
                 stdout=subprocess.PIPE,
                 stderr=self.errors,
             )
-            self.port = self.wait_for_port()
+            self.port = listening.port_of(self.process)
+        except listening.Silent as silent:
+            self.kill_process()
+            complaint = self.complaint() or str(silent)
+            self.kill()
+            raise Failure(complaint) from silent
         except OSError as error:
             self.kill()
             raise Failure(str(error)) from error
         except BaseException:
             self.kill()
             raise
-
-    def wait_for_port(self):
-        with selectors.DefaultSelector() as selector:
-            selector.register(self.process.stdout, selectors.EVENT_READ)
-            if not selector.select(START_SECONDS):
-                raise Failure(f"has not said where it listens in {START_SECONDS} s")
-        line = self.process.stdout.readline().decode(errors="replace")
-        found = re.fullmatch(r"listening on 127\.0\.0\.1:(\d+)\n", line)
-        if not found:
-            self.kill_process()
-            raise Failure(self.complaint() or f"said {line!r} instead of where it listens")
-        return int(found[1])
 
     def complaint(self):
         """The first line it wrote to its standard error."""

@@ -13,20 +13,18 @@ Takes less than 30 seconds; exits with 1 if there was any error.
 import argparse
 import json
 import os
-import re
-import selectors
 import shutil
 import signal
 import subprocess
 import sys
 import time
 
+import listening
 import wrk
 
 CONNECTIONS = (1, 16, 64, 256)
 VERIFIED_REQUESTS = 4000
 MEASURED_SECONDS = 1
-START_SECONDS = 10
 STOP_SECONDS = 5
 CLIENT_SECONDS = MEASURED_SECONDS + 8
 TOTAL_SECONDS = 29
@@ -72,21 +70,13 @@ class Server:
             [program, "--port", "0"], stdout=subprocess.PIPE, env=environment
         )
         try:
-            self.port = self.wait_for_port()
+            self.port = listening.port_of(self.process)
+        except listening.Silent as silent:
+            self.kill()
+            raise Failure(f"the server {silent}") from silent
         except BaseException:
             self.kill()
             raise
-
-    def wait_for_port(self):
-        with selectors.DefaultSelector() as selector:
-            selector.register(self.process.stdout, selectors.EVENT_READ)
-            if not selector.select(START_SECONDS):
-                raise Failure(f"the server has not said where it listens in {START_SECONDS} s")
-        line = self.process.stdout.readline().decode()
-        found = re.fullmatch(r"listening on 127\.0\.0\.1:(\d+)\n", line)
-        if not found:
-            raise Failure(f"the server said {line!r} instead of where it listens")
-        return int(found.group(1))
 
     def cpu_seconds(self):
         with open(f"/proc/{self.process.pid}/stat", encoding="ascii") as file:
