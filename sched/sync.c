@@ -52,21 +52,14 @@ void sk_fence(void)
 
 /* ---- Threads ---- */
 
-struct thread_start {
-	void (*run)(void *argument);
-	void *argument;
-	char name[16];
-};
-
 static void *thread_main(void *argument)
 {
-	struct thread_start start = *(struct thread_start *)argument;
+	sk_thread *thread = argument;
 
-	sk_free(argument);
 #ifdef __linux__
-	pthread_setname_np(pthread_self(), start.name);
+	pthread_setname_np(pthread_self(), thread->name);
 #endif
-	start.run(start.argument);
+	thread->run(thread->argument);
 	return NULL;
 }
 
@@ -75,24 +68,19 @@ int sk_thread_start(sk_thread *thread, const char *name, void (*run)(void *argum
 {
 	static const int keep[] = {SIGSEGV, SIGBUS,  SIGFPE, SIGILL,
 				   SIGTRAP, SIGABRT, SIGSYS, SIGPROF};
-	struct thread_start *start = sk_malloc(sizeof *start);
 	sigset_t all, before;
 	int error;
 
-	if (start == NULL)
-		return -ENOMEM;
-	start->run = run;
-	start->argument = argument;
-	snprintf(start->name, sizeof start->name, "%s", name);
+	thread->run = run;
+	thread->argument = argument;
+	snprintf(thread->name, sizeof thread->name, "%s", name);
 	sigfillset(&all);
 	/* Not those that a thread raises itself by a fault, and not a profiler's. */
 	for (size_t i = 0; i < sizeof keep / sizeof keep[0]; i++)
 		sigdelset(&all, keep[i]);
 	pthread_sigmask(SIG_SETMASK, &all, &before);
-	error = pthread_create(&thread->id, NULL, thread_main, start);
+	error = pthread_create(&thread->id, NULL, thread_main, thread);
 	pthread_sigmask(SIG_SETMASK, &before, NULL);
-	if (error != 0)
-		sk_free(start);
 	return -error;
 }
 

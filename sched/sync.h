@@ -113,11 +113,14 @@ static inline void sk_spin_hint(void)
 
 typedef struct sk_thread {
 	pthread_t id;
+	void (*run)(void *argument);
+	void *argument;
+	char name[16];
 } sk_thread;
 
 /* Starts a thread with every signal blocked that is not of its own making, so that signals go to
- * the program's own threads.
- * `name` has at most 15 characters. Returns 0, -EAGAIN, -ENOMEM. */
+ * the program's own threads. It reads `thread` when it begins: it stays where it is until then.
+ * `name` has at most 15 characters. Returns 0 or -EAGAIN. */
 int sk_thread_start(sk_thread *thread, const char *name, void (*run)(void *argument),
 		    void *argument);
 
