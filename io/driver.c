@@ -10,6 +10,23 @@
 #include "io/io.h"
 #include "sched/worker.h"
 
+/* Runs beside the one worker that the load needs, or where the system puts it (sched/demand.h). */
+static void follow(struct sk_driver *driver)
+{
+	int cpu = sk_demand_cpu(&driver->io->sched->demand);
+
+	if (cpu == driver->beside)
+		return;
+	if (driver->beside < 0 && sk_thread_get_cpus(&driver->apart) < 0)
+		return;
+	/* If that cannot be done it stays where it is, and is not tried again for this CPU. */
+	if (cpu < 0)
+		(void)sk_thread_set_cpus(&driver->apart);
+	else
+		(void)sk_thread_pin(cpu);
+	driver->beside = cpu;
+}
+
 static void on_monitor(uv_timer_t *timer)
 {
 	struct sk_driver *driver = timer->data;
@@ -18,6 +35,7 @@ static void on_monitor(uv_timer_t *timer)
 		sk_assist_look(driver);
 	if (!sk_sched_monitor(driver->io->sched))
 		uv_timer_stop(timer);
+	follow(driver);
 }
 
 int sk_driver_new(uint32_t backend, bool assisted, struct sk_io *io, struct sk_driver **out)
@@ -29,6 +47,7 @@ int sk_driver_new(uint32_t backend, bool assisted, struct sk_io *io, struct sk_d
 		return -ENOMEM;
 	driver->io = io;
 	driver->assisted = assisted;
+	driver->beside = -1;
 	sk_assist_init(&driver->assist);
 	rc = skua_blocker_new(backend, &driver->blocker);
 	if (rc == 0 && assisted)
@@ -115,6 +134,9 @@ static void driver_main(void *argument)
 	struct sk_driver *driver = argument;
 	skua_event events[SK_DRIVER_EVENTS];
 
+	/* Then it is this thread that feeds the workers, and no other one. */
+	if (!driver->assisted && driver->io->driver_count == 1)
+		driver->io->sched->demand.driver_clock = sk_thread_cpu_clock();
 	/* Relaxed, here and of the request to watch: skua_blocker_wake orders what came before it. */
 	while (sk_load(&driver->stop, SK_RELAXED) == 0) {
 		int count;

@@ -48,6 +48,8 @@ struct sk_driver {
 	uint32_t in_vain;    /* batches in a row after which there was nothing to give way for */
 	uint64_t last_batch; /* when it came */
 	struct sk_yielding yielding;
+	int beside;        /* the CPU that it keeps to, or -1 */
+	sk_cpu_mask apart; /* the CPUs that it may use otherwise */
 	SK_ATOMIC(uint64_t) batches, events;
 	bool assisted; /* workers poll: the blocker is shared */
 	struct sk_assist assist;

@@ -402,6 +402,7 @@ bool sk_sched_monitor(struct sk_sched *sched)
 {
 	uint64_t now = sk_now(), elapsed = now - sched->monitor_time;
 	bool all_asleep = true, reap;
+	uint64_t most = 0;
 	uint32_t stuck = 0;
 
 	sched->monitor_time = now;
@@ -411,17 +412,22 @@ bool sk_sched_monitor(struct sk_sched *sched)
 	reap = ++sched->monitor_looks % REAP_INTERVAL == 0 ||
 	       sched->monitor_quiet == QUIET_LOOKS - 1;
 	for (uint32_t i = 0; i < sched->options.workers; i++) {
-		uint64_t tick = sk_load(&sched->workers[i]->tick, SK_RELAXED);
+		struct sk_worker *worker = sched->workers[i];
+		uint64_t tick = sk_load(&worker->tick, SK_RELAXED);
 
 		/* One that sleeps has worked meanwhile. */
-		all_asleep = all_asleep && tick == sched->workers[i]->monitor_tick;
+		all_asleep = all_asleep && tick == worker->monitor_tick;
+		if (tick - worker->monitor_tick > most) {
+			most = tick - worker->monitor_tick;
+			sched->demand.cpu = sk_load(&worker->on_cpu, SK_RELAXED);
+		}
 		if (!sk_idle_is_asleep(&sched->idle, i)) {
 			all_asleep = false;
-			stuck += help(sched, sched->workers[i], tick, now, elapsed);
+			stuck += help(sched, worker, tick, now, elapsed);
 		} else if (reap) {
 			reap_sleeper(sched, i);
 		}
-		sched->workers[i]->monitor_tick = tick;
+		worker->monitor_tick = tick;
 	}
 	sk_store(&sched->demand.stuck, stuck, SK_RELAXED);
 	sk_demand_look(sched, now);

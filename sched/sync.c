@@ -91,22 +91,49 @@ void sk_thread_join(sk_thread *thread)
 
 int sk_thread_pin(int cpu)
 {
-#ifdef __linux__
-	/* A mask large enough for any CPU number that the kernel can give. */
-	unsigned long mask[8192 / (8 * sizeof(unsigned long))] = {0};
-	size_t bits = 8 * sizeof mask[0];
+	sk_cpu_mask mask = {{0}};
+	size_t bits = 8 * sizeof mask.bits[0];
 
 	if (cpu < 0 || (size_t)cpu >= 8 * sizeof mask)
 		return -EINVAL;
-	mask[(size_t)cpu / bits] |= 1ul << ((size_t)cpu % bits);
-	if (syscall(SYS_sched_setaffinity, 0, sizeof mask, mask) < 0)
-		return -errno;
-	return 0;
-#else
-	(void)cpu;
-	return -ENOTSUP;
-#endif
+	mask.bits[(size_t)cpu / bits] |= 1ul << ((size_t)cpu % bits);
+	return sk_thread_set_cpus(&mask);
 }
+
+#ifdef __linux__
+int sk_thread_get_cpus(sk_cpu_mask *mask)
+{
+	memset(mask, 0, sizeof *mask);
+	return sched_getaffinity(0, sizeof *mask, (cpu_set_t *)mask) < 0 ? -errno : 0;
+}
+
+int sk_thread_set_cpus(const sk_cpu_mask *mask)
+{
+	return syscall(SYS_sched_setaffinity, 0, sizeof *mask, mask) < 0 ? -errno : 0;
+}
+
+int sk_thread_cpu(void)
+{
+	return sched_getcpu();
+}
+#else
+int sk_thread_get_cpus(sk_cpu_mask *mask)
+{
+	(void)mask;
+	return -ENOTSUP;
+}
+
+int sk_thread_set_cpus(const sk_cpu_mask *mask)
+{
+	(void)mask;
+	return -ENOTSUP;
+}
+
+int sk_thread_cpu(void)
+{
+	return -1;
+}
+#endif
 
 void sk_thread_yield(void)
 {

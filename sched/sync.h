@@ -126,8 +126,20 @@ int sk_thread_start(sk_thread *thread, const char *name, void (*run)(void *argum
 
 void sk_thread_join(sk_thread *thread);
 
+/* The CPUs that a thread may run on; room for any number that the kernel can give. */
+typedef struct sk_cpu_mask {
+	unsigned long bits[8192 / (8 * sizeof(unsigned long))];
+} sk_cpu_mask;
+
 /* Keeps the calling thread on one CPU. Returns 0 or a negative errno. */
 int sk_thread_pin(int cpu);
+
+/* What the calling thread may run on, and the same set. Return 0 or a negative errno. */
+int sk_thread_get_cpus(sk_cpu_mask *mask);
+int sk_thread_set_cpus(const sk_cpu_mask *mask);
+
+/* The CPU that the calling thread is on at the moment; -1 if nobody knows. */
+int sk_thread_cpu(void);
 
 void sk_thread_yield(void);
 

@@ -20,6 +20,7 @@ int sk_worker_init(struct sk_worker *worker, struct sk_sched *sched, unsigned in
 	/* Until the first measurement a poll is assumed to be worth a wake. */
 	sk_init(&worker->mean_poll_ns, SK_WAKE_COST_NS);
 	sk_init(&worker->stuck_tick, UINT64_MAX);
+	sk_init(&worker->on_cpu, -1);
 	sk_parker_init(&worker->parker);
 	sk_timers_init(&worker->timers);
 	return 0;
@@ -476,8 +477,10 @@ static bool look_around(struct sk_worker *worker)
 {
 	struct sk_sched *sched = worker->sched;
 
-	if (sched->options.driver_ops == NULL || workers_poll(sched) ||
-	    sk_load(&sched->events_are_rare, SK_RELAXED) != 0)
+	if (sched->options.driver_ops == NULL || workers_poll(sched))
+		return false;
+	sk_store(&worker->on_cpu, sk_thread_cpu(), SK_RELAXED);
+	if (sk_load(&sched->events_are_rare, SK_RELAXED) != 0)
 		return false;
 	/* Only for what the driver gives it; whether it may sleep is asked afterwards. */
 	for (uint32_t i = 0; i < SK_LOOKS; i++) {

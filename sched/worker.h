@@ -65,6 +65,7 @@ struct sk_worker {
 	SK_ATOMIC(uint64_t) mean_poll_ns; /* a moving average */
 	SK_ATOMIC(uint64_t) spawned, completed, stolen, parks;
 	SK_ATOMIC(uint64_t) io_batches, io_events; /* that it has waited for itself */
+	SK_ATOMIC(int32_t) on_cpu; /* where it was when it last ran dry; -1: not known */
 	struct sk_timers timers;
 
 	/* The worker's own. */

@@ -98,6 +98,23 @@ int sk_thread_pin(int cpu)
 	return 0;
 }
 
+int sk_thread_get_cpus(sk_cpu_mask *mask)
+{
+	(void)mask;
+	return -ENOTSUP;
+}
+
+int sk_thread_set_cpus(const sk_cpu_mask *mask)
+{
+	(void)mask;
+	return -ENOTSUP;
+}
+
+int sk_thread_cpu(void)
+{
+	return -1;
+}
+
 int32_t sk_thread_cpu_clock(void)
 {
 	return SK_NO_CLOCK;
