@@ -197,7 +197,12 @@ static skua_poll attempt_accept(skua_cx *cx, struct sk_source *source, void *arg
 
 skua_poll skua_accept(skua_cx *cx, skua_listener *listener, skua_tcp **conn)
 {
-	return sk_source_operate(cx, source_of(listener), SK_READ, attempt_accept, conn);
+	struct sk_source *source = source_of(listener);
+
+	/* The handle of a listener that was closed, whose place a connection has now. */
+	if (source->retry == NULL)
+		return -EBADF;
+	return sk_source_operate(cx, source, SK_READ, attempt_accept, conn);
 }
 
 void skua_listener_close(skua_listener *listener)

@@ -417,6 +417,13 @@ skua_poll sk_source_operate(skua_cx *cx, struct sk_source *source, enum sk_direc
 	return finish(cx, source, direction, result);
 }
 
+skua_poll sk_source_nothing(skua_cx *cx, struct sk_source *source, enum sk_direction direction)
+{
+	skua_poll result = begin_or_give_up(cx, source, direction);
+
+	return result != 0 ? result : finish(cx, source, direction, 0);
+}
+
 skua_poll sk_source_ready(skua_cx *cx, struct sk_source *source, enum sk_direction direction)
 {
 	skua_poll result = begin_or_give_up(cx, source, direction);

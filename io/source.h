@@ -135,6 +135,9 @@ skua_poll sk_source_operate(skua_cx *cx, struct sk_source *source, enum sk_direc
  * event since the last reset; an error. */
 skua_poll sk_source_wait(skua_cx *cx, struct sk_source *source, enum sk_direction direction);
 
+/* An operation with nothing to do: 0, unless it would have failed before its first attempt. */
+skua_poll sk_source_nothing(skua_cx *cx, struct sk_source *source, enum sk_direction direction);
+
 /* Awaits a change of readiness in one direction, for whoever makes the system calls himself. */
 skua_poll sk_source_ready(skua_cx *cx, struct sk_source *source, enum sk_direction direction);
 

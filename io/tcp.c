@@ -57,11 +57,6 @@ static skua_poll attempt_read(skua_cx *cx, struct sk_source *source, void *argum
 	skua_poll n;
 
 	(void)cx;
-	if (!is_size(bytes->size))
-		return -EINVAL;
-	/* The kernel would wait for data even then. */
-	if (bytes->size == 0)
-		return 0;
 	n = result_of(recv(source->fd, bytes->data, bytes->size, 0));
 	if (n == -EAGAIN || (n > 0 && (size_t)n < bytes->size))
 		sk_source_is_drained(source);
@@ -72,6 +67,11 @@ skua_poll skua_read(skua_cx *cx, skua_tcp *conn, void *buffer, size_t size)
 {
 	struct bytes bytes = {buffer, size};
 
+	if (!is_size(size))
+		return -EINVAL;
+	/* The kernel would wait for data even then. */
+	if (size == 0)
+		return sk_source_nothing(cx, source_of(conn), SK_READ);
 	return sk_source_operate(cx, source_of(conn), SK_READ, attempt_read, &bytes);
 }
 

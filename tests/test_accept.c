@@ -163,3 +163,31 @@ T_ON_EACH_IO(accept, that_fails_can_be_ended_by_closing_the_listener)
 	}
 	T_EQ(skua_runtime_free(rt), 0);
 }
+
+/* A mistake, but one that gets an answer: the place of the closed listener has gone to a connection. */
+T_ON_EACH_IO(accept, on_a_handle_that_names_a_connection_now_is_refused)
+{
+	enum { CONNECTIONS = 300 };
+	struct net net = net_listen(1, kind);
+	skua_addr unused;
+	struct accepting stale = {.listener = listen_on(net.rt, "127.0.0.1", NULL, &unused)};
+	static skua_tcp *conns[CONNECTIONS];
+	int found = 0;
+
+	skua_listener_close(stale.listener);
+	T_EQ(run(net.rt, op_accept, &stale), -EBADF);
+	for (int i = 0; i < CONNECTIONS; i++) {
+		struct accepting accepting = {.listener = net.listener};
+		int client = connect_to(&net.addr);
+
+		T_EQ(run(net.rt, op_accept, &accepting), 0);
+		conns[i] = accepting.conn;
+		found += (void *)conns[i] == (void *)stale.listener;
+		T_EQ(run(net.rt, op_accept, &stale), -EBADF);
+		close(client);
+	}
+	T_EQ(found, 1);
+	for (int i = 0; i < CONNECTIONS; i++)
+		skua_tcp_close(conns[i]);
+	net_close(&net);
+}

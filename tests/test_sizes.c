@@ -156,3 +156,27 @@ T_ON_EACH_IO(sizes, pending_as_a_size_is_refused_by_read_and_write)
 	T_MEM_EQ(single.data, "abcd", 4);
 	link_close(&link);
 }
+
+/* A short read has emptied the socket, so the next one would wait at once; not so one for nothing. */
+T_ON_EACH_IO(sizes, no_size_and_no_bytes_are_answered_after_a_short_read)
+{
+	struct link link = link_open(kind);
+	struct single single = {.link = &link, .size = sizeof single.data};
+
+	T_EQ(send(link.peer, "abcd", 4, 0), 4);
+	T_EQ(run(link.rt, op_read, &single), 4);
+	single.size = 0;
+	T_EQ(run(link.rt, op_read, &single), 0);
+	single.size = (size_t)SKUA_PENDING;
+	T_EQ(run(link.rt, op_read, &single), -EINVAL);
+	single.size = 2;
+	T_EQ(send(link.peer, "efgh", 4, 0), 4);
+	T_EQ(run(link.rt, op_read, &single), 2);
+	/* A full read has emptied nothing. */
+	single.size = 0;
+	T_EQ(run(link.rt, op_read, &single), 0);
+	single.size = sizeof single.data;
+	T_EQ(run(link.rt, op_read, &single), 2);
+	T_MEM_EQ(single.data, "gh", 2);
+	link_close(&link);
+}
