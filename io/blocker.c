@@ -7,7 +7,7 @@
 
 #include "skua/runtime.h"
 
-/* As many as libuv and a backend open: two pipes for signals, eventfd and two epoll sets, rounded up. */
+/* As many as libuv and a backend open: two pipes for signals, two eventfds and two epoll sets. */
 enum { PROBED_PIPES = 4 };
 
 bool sk_blocker_emit(skua_blocker *blocker, uint64_t id, uint32_t ready)

@@ -32,7 +32,7 @@ enum { COLLECT_AT_ONCE = 512 };
 
 static int wait_rounded(int set, struct epoll_event *found, int capacity, int64_t timeout)
 {
-	int64_t ms = timeout < 0 ? -1 : (timeout + 999999) / 1000000;
+	int64_t ms = timeout < 0 ? -1 : timeout / 1000000 + (timeout % 1000000 != 0);
 
 	return epoll_wait(set, found, capacity, ms > INT32_MAX ? INT32_MAX : (int)ms);
 }

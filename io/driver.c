@@ -27,14 +27,31 @@ static void follow(struct sk_driver *driver)
 	driver->beside = cpu;
 }
 
+/* Tells the workers whether looking for more events is worth their while. */
+static void say_if_eventful(struct sk_driver *driver)
+{
+	bool eventful = driver->in_vain < SK_DRIVER_PATIENCE;
+
+	if (eventful == driver->eventful)
+		return;
+	driver->eventful = eventful;
+	if (eventful)
+		sk_fetch_add(&driver->io->sched->eventful, 1, SK_RELAXED);
+	else
+		sk_fetch_sub(&driver->io->sched->eventful, 1, SK_RELAXED);
+}
+
 static void on_monitor(uv_timer_t *timer)
 {
 	struct sk_driver *driver = timer->data;
 
 	if (driver->assisted)
 		sk_assist_look(driver);
-	if (!sk_sched_monitor(driver->io->sched))
+	if (!sk_sched_monitor(driver->io->sched)) {
 		uv_timer_stop(timer);
+		driver->in_vain = SK_DRIVER_PATIENCE;
+		say_if_eventful(driver);
+	}
 	follow(driver);
 }
 
@@ -48,6 +65,7 @@ int sk_driver_new(uint32_t backend, bool assisted, struct sk_io *io, struct sk_d
 	driver->io = io;
 	driver->assisted = assisted;
 	driver->beside = -1;
+	driver->in_vain = SK_DRIVER_PATIENCE;
 	sk_assist_init(&driver->assist);
 	rc = skua_blocker_new(backend, &driver->blocker);
 	if (rc == 0 && assisted)
@@ -81,15 +99,10 @@ void sk_driver_look(struct sk_driver *driver)
 	skua_event events[SK_DRIVER_EVENTS];
 	int count = sk_blocker_collect(driver->blocker, events, SK_DRIVER_EVENTS, 0);
 
-	if (count > 0)
+	if (count > 0) {
 		dispatch(driver, events, count);
-}
-
-/* Tells the workers that looking for more events is not worth their while, or is again. */
-static void say_if_rare(struct sk_driver *driver, bool rare)
-{
-	if (sk_load(&driver->io->sched->events_are_rare, SK_RELAXED) != rare)
-		sk_store(&driver->io->sched->events_are_rare, rare, SK_RELAXED);
+		sk_sched_events_waited(driver->io->sched);
+	}
 }
 
 /* Whether giving way is likely to bring anything, after a batch of `count` events. */
@@ -102,8 +115,8 @@ static bool is_worth_giving_way(struct sk_driver *driver, int count)
 		driver->in_vain = 0;
 	if (driver->in_vain < SK_DRIVER_PATIENCE)
 		driver->in_vain++;
-	say_if_rare(driver, driver->in_vain == SK_DRIVER_PATIENCE);
-	return driver->in_vain < SK_DRIVER_PATIENCE;
+	say_if_eventful(driver);
+	return driver->eventful;
 }
 
 /* Lets the others run, and looks again, while that brings anything; but not for long, because the

@@ -46,6 +46,7 @@ struct sk_driver {
 	uv_timer_t monitor; /* of the blocker's loop */
 	struct sk_batch batch;
 	uint32_t in_vain;    /* batches in a row after which there was nothing to give way for */
+	bool eventful;       /* not SK_DRIVER_PATIENCE of them; as it has told the scheduler */
 	uint64_t last_batch; /* when it came */
 	struct sk_yielding yielding;
 	int beside;        /* the CPU that it keeps to, or -1 */

@@ -39,8 +39,10 @@ static inline bool sk_give_way(struct sk_yielding *yielding)
 	}
 	if (yielding->pause == 0)
 		yielding->pause = SK_YIELD_PAUSE_NS;
-	else if (yielding->pause < SK_YIELD_PAUSE_MAX_NS)
+	else if (yielding->pause < SK_YIELD_PAUSE_MAX_NS / 2)
 		yielding->pause *= 2;
+	else
+		yielding->pause = SK_YIELD_PAUSE_MAX_NS;
 	yielding->not_before = after + yielding->pause;
 	return true;
 }

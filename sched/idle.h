@@ -44,7 +44,7 @@ struct sk_idle {
 	SK_ATOMIC(uint64_t) sleepers[SK_IDLE_WORDS] SK_ALIGNED;
 	SK_ATOMIC(uint32_t) searching SK_ALIGNED;
 	/* The one that waits for events in its sleep, or UINT32_MAX: whom to wake last. A hint. */
-	SK_ATOMIC(uint32_t) polling;
+	SK_ATOMIC(uint32_t) polling SK_ALIGNED;
 	uint32_t workers SK_ALIGNED;
 };
 

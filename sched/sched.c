@@ -12,6 +12,7 @@
 enum {
 	QUIET_LOOKS = 5,    /* after so many without anybody awake the driver stops looking */
 	REAP_INTERVAL = 25, /* looks between two checks for dead tasks of sleeping workers */
+	MANY_POLLS = 8,     /* between two looks: such polls are short */
 	LATE_NS = 1000000,  /* a timer that is due for so long is fired by the driver */
 };
 
@@ -306,11 +307,12 @@ void sk_batch_add(struct sk_batch *batch, sk_waiter waiter)
 	if (sk_chaos_migrates())
 		index = (uint16_t)((index + 1) % batch->sched->options.workers);
 #endif
-	if (!is_at_hand(batch->sched, index)) {
+	chain = &batch->chains[index];
+	/* Asked once for each worker: the answer takes a cache line that it writes at every poll. */
+	if (chain->count == 0 && !is_at_hand(batch->sched, index)) {
 		sk_chain_add(&batch->strays, task);
 		return;
 	}
-	chain = &batch->chains[index];
 	if (chain->count == 0)
 		batch->touched[batch->touched_count++] = index;
 	sk_chain_add(chain, task);
@@ -363,7 +365,8 @@ static void check_estimate(struct sk_sched *sched, struct sk_worker *worker, uin
 		return;
 	if (longest > 2 * sk_load(&worker->mean_poll_ns, SK_RELAXED))
 		sk_store(&worker->mean_poll_ns, longest, SK_RELAXED);
-	if (sk_idle_could_wake(&sched->idle) && sk_worker_is_behind(worker, 0))
+	if (sk_idle_could_wake(&sched->idle) &&
+	    sk_worker_is_behind(worker, !sk_inbox_empty(&worker->inbox)))
 		sk_sched_wake_one(sched, worker->index);
 }
 
@@ -396,6 +399,19 @@ static void reap_sleeper(struct sk_sched *sched, unsigned index)
 	if (sk_load(&sched->workers[index]->dead, SK_RELAXED) != NULL &&
 	    sk_idle_claim_worker(&sched->idle, index))
 		wake_claimed(sched, (int)index);
+}
+
+void sk_sched_events_waited(struct sk_sched *sched)
+{
+	for (uint32_t i = 0; i < sched->options.workers; i++) {
+		struct sk_worker *worker = sched->workers[i];
+
+		if (!sk_idle_is_asleep(&sched->idle, i) &&
+		    sk_load(&worker->tick, SK_RELAXED) - worker->monitor_tick >= MANY_POLLS)
+			return;
+	}
+	sk_fence();
+	sk_sched_wake_one(sched, 0);
 }
 
 bool sk_sched_monitor(struct sk_sched *sched)

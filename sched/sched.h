@@ -80,7 +80,7 @@ struct sk_sched {
 	SK_ATOMIC(uint32_t) phase SK_ALIGNED;
 	SK_ATOMIC(uint32_t) monitoring; /* the driver looks after us */
 	SK_ATOMIC(uint32_t) stranded;   /* tasks wait behind a stuck worker, and nobody sleeps */
-	SK_ATOMIC(uint32_t) events_are_rare; /* the driver's word: not worth looking for */
+	SK_ATOMIC(uint32_t) eventful;   /* drivers whose events are worth looking for */
 	struct sk_worker **workers;
 	struct sk_sched_options options;
 	uint32_t started;       /* workers whose threads run */
@@ -122,6 +122,11 @@ bool sk_sched_wake_one(struct sk_sched *sched, unsigned preferred);
 
 /* Makes the driver watch, if it does not yet. */
 void sk_sched_watch(struct sk_sched *sched);
+
+/* The driver has found events that no worker was looking for (io/assist.h), and has dispatched them. Who
+ * took the last ones may have begun a poll that takes long; unless somebody has made many polls since
+ * the last regular look, another worker is woken for them. The driver's thread. */
+void sk_sched_events_waited(struct sk_sched *sched);
 
 /* The driver's regular look: helps stuck workers. False: all sleep, do not come again until
  * watch is called. */

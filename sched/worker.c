@@ -275,18 +275,20 @@ static void run(struct sk_worker *worker, skua_task *task)
 
 /* ---- Regular duties ---- */
 
-/* Updates the mean time of a poll from what happened since the last call. */
+/* Counts the time since the last call, and updates the mean time of a poll when there were enough. What
+ * comes one by one is measured as well, over several sleeps, which do not count. */
 static void measure(struct sk_worker *worker, uint64_t now)
 {
 	uint64_t tick = sk_load(&worker->tick, SK_RELAXED);
-	uint64_t polls = tick - worker->measure_tick, mean, sample;
+	uint64_t polls = tick - worker->measure_tick, mean;
 
+	worker->awake_ns += now - worker->awake_since;
+	worker->awake_since = now;
 	if (polls < 8)
 		return;
-	sample = (now - worker->measure_from) / polls;
 	mean = sk_load(&worker->mean_poll_ns, SK_RELAXED);
-	sk_store(&worker->mean_poll_ns, (3 * mean + sample) / 4, SK_RELAXED);
-	worker->measure_from = now;
+	sk_store(&worker->mean_poll_ns, (3 * mean + worker->awake_ns / polls) / 4, SK_RELAXED);
+	worker->awake_ns = 0;
 	worker->measure_tick = tick;
 }
 
@@ -471,19 +473,23 @@ static bool workers_poll(const struct sk_sched *sched)
 	return ops != NULL && ops->begin_poll != NULL;
 }
 
-/* Looks around for a while, where the driver has to bring what comes. False: in vain, or not this one's
- * to do. */
-static bool look_around(struct sk_worker *worker)
+/* Looks around for a while, where the driver has to bring what comes, and no longer as a searcher: it
+ * looks at its own inbox only. False: in vain, or not this one's to do. */
+static bool look_around(struct sk_worker *worker, bool *searching)
 {
 	struct sk_sched *sched = worker->sched;
+	uint64_t until;
 
 	if (sched->options.driver_ops == NULL || workers_poll(sched))
 		return false;
 	sk_store(&worker->on_cpu, sk_thread_cpu(), SK_RELAXED);
-	if (sk_load(&sched->events_are_rare, SK_RELAXED) != 0)
+	if (sk_load(&sched->eventful, SK_RELAXED) == 0)
 		return false;
-	/* Only for what the driver gives it; whether it may sleep is asked afterwards. */
-	for (uint32_t i = 0; i < SK_LOOKS; i++) {
+	if (*searching && sk_idle_end_search(&sched->idle))
+		pass_on(worker);
+	*searching = false;
+	until = sk_now() + SK_LOOK_AROUND_NS;
+	for (uint32_t i = 0; i < SK_LOOKS && sk_now() < until; i++) {
 		if (!sk_inbox_empty(&worker->inbox))
 			return true;
 		if (!sk_give_way(&worker->yielding))
@@ -551,6 +557,13 @@ static bool sleep_or_not(struct sk_worker *worker, bool searching)
 	return true;
 }
 
+/* If the last poll took long, it has ended. */
+static void not_stuck(struct sk_worker *worker)
+{
+	if (sk_worker_is_stuck(worker))
+		sk_store(&worker->stuck_tick, UINT64_MAX, SK_RELAXED);
+}
+
 /* Everything the worker does without a task of its own. Returns NULL only when it has to end. */
 static skua_task *find_work(struct sk_worker *worker)
 {
@@ -559,6 +572,7 @@ static skua_task *find_work(struct sk_worker *worker)
 	skua_task *task;
 
 	measure(worker, sk_now());
+	not_stuck(worker);
 	for (;;) {
 		reap(worker);
 		follow_phase(worker);
@@ -572,15 +586,12 @@ static skua_task *find_work(struct sk_worker *worker)
 		if (task != NULL)
 			break;
 		spin(worker);
-		if (look_around(worker)) {
-			worker->measure_from = sk_now();
-			continue;
+		if (!look_around(worker, &searching)) {
+			searching = sleep_or_not(worker, searching);
+			sk_sched_watch(sched);
+			sk_timers_fire(&worker->timers, sk_now());
 		}
-		searching = sleep_or_not(worker, searching);
-		sk_sched_watch(sched);
-		worker->measure_from = sk_now();
-		worker->measure_tick = sk_load(&worker->tick, SK_RELAXED);
-		sk_timers_fire(&worker->timers, worker->measure_from);
+		worker->awake_since = sk_now();
 	}
 	if (searching && sk_idle_end_search(&sched->idle))
 		pass_on(worker);
@@ -638,7 +649,7 @@ void sk_worker_main(void *argument)
 	if (worker->cpu >= 0 && sk_thread_pin(worker->cpu) < 0)
 		sk_log(SKUA_LOG_WARN, "worker %u cannot be kept on CPU %d", worker->index,
 		       worker->cpu);
-	worker->measure_from = sk_now();
+	worker->awake_since = sk_now();
 	sk_sched_watch(worker->sched);
 	while ((task = next_task(worker)) != NULL) {
 		sk_store(&worker->tick, sk_load(&worker->tick, SK_RELAXED) + 1, SK_RELAXED);

@@ -46,7 +46,8 @@ enum {
 	SK_SHORT_POLL_NS = 1000,      /* with longer ones it looks before each */
 	SK_MAINTENANCE_INTERVAL = 61, /* polls between two looks at clock and dead tasks (prime) */
 	SK_WAKE_COST_NS = 50000,
-	SK_EVENT_INTERVAL_NS = 100000, /* between two looks of a busy worker for events */
+	SK_LOOK_AROUND_NS = 2000000,   /* at most */
+	SK_EVENT_INTERVAL_NS = 100000, /* at least, between two looks of a busy worker for events */
 	SK_MONITOR_MS = 2,
 };
 
@@ -74,10 +75,11 @@ struct sk_worker {
 	uint32_t random;
 	uint32_t lifo_polls; /* in a row */
 	struct sk_yielding yielding;
-	uint32_t phase;        /* of the runtime, as far as this worker has noticed */
-	skua_task *running;    /* the task in the middle of a poll, or NULL */
-	skua_task *owned;      /* tasks that have once been pending here */
-	uint64_t measure_from; /* time and tick of the last measurement of mean_poll_ns */
+	uint32_t phase;       /* of the runtime, as far as this worker has noticed */
+	skua_task *running;   /* the task in the middle of a poll, or NULL */
+	skua_task *owned;     /* tasks that have once been pending here */
+	uint64_t awake_since; /* from here on awake_ns does not count yet */
+	uint64_t awake_ns;    /* since the last measurement of mean_poll_ns, at measure_tick */
 	uint64_t measure_tick;
 	uint64_t looked_at;           /* when it last looked for events between two polls */
 	int cpu;                      /* to run on, or -1 */

@@ -1,7 +1,6 @@
 /* test_demand.c - how many workers the load is found to need (sched/demand.h), by windows that are made
  * up. */
-#include "harness.h"
-#include "sched/demand.h"
+#include "sched_support.h"
 
 struct load {
 	struct sk_demand demand;
@@ -211,4 +210,82 @@ T_TEST(demand, driver_stays_beside_a_single_worker)
 	window_beside(&load, 50, 10, 100000);
 	T_EQ(window_beside(&load, 84, 13, 150000), 1);
 	T_EQ(window_beside(&load, 90, 16, 155000), SK_DEMAND_BESIDE);
+}
+
+/* ---- What the driver's looks make of it ---- */
+
+/* Workers without threads: the test says what they have done. */
+static struct sk_sched *idle_sched(uint32_t workers)
+{
+	struct sk_sched_options options = {.workers = workers, .budget = 128};
+	struct sk_sched *sched;
+
+	T_EQ(sk_sched_new(&options, &sched), 0);
+	return sched;
+}
+
+/* All looks of a window, in which one worker polls so often, and uses CPU time for `cpu_ms`. */
+static void look_through_a_window(struct sk_sched *sched, uint64_t polls, uint64_t cpu_ms)
+{
+	struct sk_worker *worker = sched->workers[0];
+	int32_t clock = sk_thread_cpu_clock();
+	uint64_t until = sk_cpu_time(clock) + cpu_ms * 1000000;
+
+	sk_store(&worker->cpu_clock, clock, SK_RELAXED);
+	while (sk_cpu_time(clock) < until)
+		sk_spin_hint();
+	sk_store(&worker->tick, sk_load(&worker->tick, SK_RELAXED) + polls, SK_RELAXED);
+	for (int i = 0; i < SK_DEMAND_LOOKS; i++) {
+		T_EQ(sched->demand.looks, i);
+		/* Long windows: what the test itself uses is no load. */
+		sk_demand_look(sched, (sched->demand.begin / 1000000000 + 2) * 1000000000);
+	}
+}
+
+static void free_idle_sched(struct sk_sched *sched)
+{
+	for (uint32_t i = 0; i < sched->options.workers; i++)
+		sk_store(&sched->workers[i]->cpu_clock, SK_NO_CLOCK, SK_RELAXED);
+	sk_sched_free(sched);
+}
+
+T_TEST(demand, no_limit_while_polls_are_long)
+{
+	struct sk_sched *sched = idle_sched(4);
+
+	/* The first window has no beginning. */
+	look_through_a_window(sched, 100, 0);
+	T_EQ(sk_load(&sched->demand.limit, SK_RELAXED), 4);
+	look_through_a_window(sched, 1000000, 1);
+	T_EQ(sk_load(&sched->demand.limit, SK_RELAXED), 1);
+	T_EQ(sched->demand.trying, true);
+	/* Long ones in the middle of a trial: it has neither succeeded nor failed. */
+	look_through_a_window(sched, 10, 5);
+	T_EQ(sk_load(&sched->demand.limit, SK_RELAXED), 4);
+	T_EQ(sched->demand.trying, false);
+	look_through_a_window(sched, 1000000, 1);
+	T_EQ(sk_load(&sched->demand.limit, SK_RELAXED), 1);
+	T_EQ(sched->demand.backoff, 1);
+	free_idle_sched(sched);
+}
+
+T_TEST(demand, no_limit_after_a_pause)
+{
+	struct sk_sched *sched = idle_sched(4);
+
+	look_through_a_window(sched, 100, 0);
+	look_through_a_window(sched, 1000000, 1);
+	/* One is enough, of four that are awake: stuck ones do not count. */
+	sk_store(&sched->demand.stuck, 2, SK_RELAXED);
+	T_EQ(sk_demand_is_met_by_others(sched), true);
+	sk_store(&sched->demand.stuck, 3, SK_RELAXED);
+	T_EQ(sk_demand_is_met_by_others(sched), false);
+	T_EQ(sk_demand_is_met(sched), true);
+	sk_store(&sched->demand.stuck, 4, SK_RELAXED);
+	T_EQ(sk_demand_is_met(sched), false);
+	sk_demand_reset(sched);
+	T_EQ(sk_load(&sched->demand.limit, SK_RELAXED), 4);
+	T_EQ(sk_load(&sched->demand.stuck, SK_RELAXED), 0);
+	T_EQ(sk_demand_is_met(sched), false);
+	free_idle_sched(sched);
 }

@@ -279,3 +279,40 @@ T_ON_EACH_IO(tcp_server, a_busy_connection_gives_way)
 	free(many);
 	net_close(&net);
 }
+
+/* ---- One request now and then ---- */
+
+/* The worker that hears of it serves it: another one would cost a wake for nothing. */
+T_TEST(tcp_server, a_lone_request_wakes_no_second_worker)
+{
+	enum { BEFORE = 30, REQUESTS = 60 };
+	struct net net = net_open(IO_EPOLL);
+	struct echo future = {.co = SKUA_CORO_INIT(echo)};
+	int peer = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	struct accepting accepting = {.listener = net.listener};
+	skua_stats before, after;
+	skua_task *task;
+	char data[4];
+
+	if (T_SANITIZED)
+		T_SKIP("under a sanitizer a poll takes as long as one that is worth a wake");
+	connect_fd(peer, &net.addr);
+	T_EQ(run(net.rt, op_accept, &accepting), 0);
+	future.conn = accepting.conn;
+	task = start_future(net.rt, &future.co);
+	for (int i = 0; i < BEFORE + REQUESTS; i++) {
+		if (i == BEFORE)
+			skua_runtime_stats(net.rt, &before);
+		T_EQ(send(peer, "abcd", 4, 0), 4);
+		T_EQ(recv(peer, data, 4, MSG_WAITALL), 4);
+		/* Long enough for everybody to go to sleep; now and then for the monitor, too. */
+		sleep_ms(i % 2 == 0 ? 1 : 15);
+	}
+	skua_runtime_stats(net.rt, &after);
+	T_LOG("%d wakes, %d parks", (int)(after.wakes - before.wakes),
+	      (int)(after.parks - before.parks));
+	T_LT(after.wakes - before.wakes, REQUESTS / 3);
+	close(peer);
+	T_EQ(skua_task_wait(&task), 0);
+	net_close(&net);
+}

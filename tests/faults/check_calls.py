@@ -15,7 +15,7 @@ import tap  # noqa: E402
 # Why a function is not made to fail. An eventfd that only we write to has room for ever.
 CANNOT_FAIL = """
 	abort bcmp clock_gettime environ eventfd_write fprintf getenv inet_ntop inet_pton memchr memcpy memmove memset
-	pthread_getcpuclockid pthread_self sched_yield sigdelset sigfillset snprintf stderr strchr strcmp strcspn strerror
+	pthread_getcpuclockid pthread_self sched_getcpu sched_yield sigdelset sigfillset snprintf stderr strchr strcmp strcspn strerror
 	strlen strncmp strrchr strstr vsnprintf
 """
 # A panic says so; glibc returns errors only for misuse.
