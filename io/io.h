@@ -31,6 +31,20 @@ static inline struct sk_io *sk_io_of(skua_runtime *runtime)
 	return ((struct sk_runtime_head *)(void *)runtime)->io;
 }
 
+/*
+ * Which of the drivers serves a descriptor. The kernel gives the lowest number that is free, so the
+ * numbers of one kind of descriptor often have a stride: of a process that has both ends of each
+ * connection, or connects for each one that it accepts, one driver of two would get all of the one
+ * kind by the remainder of a division. Multiples of the golden ratio are spread whatever the stride
+ * (Knuth, The Art of Computer Programming 6.4).
+ */
+static inline uint32_t sk_io_driver_of(int fd, uint32_t drivers)
+{
+	uint32_t hash = (uint32_t)fd * 2654435769u;
+
+	return (uint32_t)((uint64_t)hash * drivers >> 32);
+}
+
 /* Makes the drivers, which do not run yet. `assisted`: workers poll in the place of the first one.
  * Returns 0 or a negative errno. */
 int sk_io_new(uint32_t backend, bool assisted, uint32_t drivers, struct sk_io **out);

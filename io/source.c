@@ -127,7 +127,7 @@ struct sk_source *sk_source_new(struct sk_io *io, int fd)
 	if (source == NULL)
 		return NULL;
 	source->fd = fd;
-	source->driver = io->drivers[(unsigned)fd % io->driver_count];
+	source->driver = io->drivers[sk_io_driver_of(fd, io->driver_count)];
 	source->writing = NULL;
 	source->progress = 0;
 	for (int i = 0; i < 2; i++) {

@@ -1,5 +1,7 @@
 /* test_blocker.c - the IO blocker used directly, on both backends. */
 #include <fcntl.h>
+#include <poll.h>
+#include <sched.h>
 #include <sys/socket.h>
 
 #include "api_support.h"
@@ -292,6 +294,88 @@ T_ON_BACKENDS(blocker, deregister_closes_the_descriptor)
 	close(used[1]);
 	close(fresh[1]);
 	skua_blocker_free(blocker);
+}
+
+enum { AT_ONCE = 4 };
+
+/* Keeps a thread on one of the CPUs there are; the scheduler would often keep both on the same. */
+static void keep_on(pthread_t thread, int wanted)
+{
+	cpu_set_t all, one;
+	int cpu = 0;
+
+	T_EQ(sched_getaffinity(0, sizeof all, &all), 0);
+	wanted %= CPU_COUNT(&all);
+	while (!CPU_ISSET(cpu, &all) || wanted-- > 0)
+		cpu++;
+	CPU_ZERO(&one);
+	CPU_SET(cpu, &one);
+	T_EQ(pthread_setaffinity_np(thread, sizeof one, &one), 0);
+}
+
+/* Waits until it is told to stop, and does nothing else. */
+struct waits {
+	skua_blocker *blocker;
+	atomic_int stop;
+};
+
+static void *waits(void *argument)
+{
+	struct waits *self = argument;
+
+	while (!self->stop) {
+		skua_event events[AT_ONCE];
+
+		(void)!skua_blocker_block(self->blocker, events, AT_ONCE, -1);
+	}
+	return NULL;
+}
+
+/*
+ * Of each pair the end that is registered gets a byte, has it taken away again, and is closed. So the
+ * thread that waits may look at it just then, and go to sleep because there is nothing. Since Linux 6.9
+ * it would keep the file open in its sleep (blocker_epoll.c), and without an event there is no end to
+ * that. On two CPUs it happened in the first few hundred turns when they were only closed.
+ */
+T_ON_BACKENDS(blocker, deregister_closes_at_once_while_a_thread_waits)
+{
+	enum { PATIENT_MS = 5000 };
+	struct waits state = {.blocker = blocker_on(backend)};
+	int turns = rounds(backend == IO_UV ? 1000 : 5000);
+	pthread_t thread;
+
+	T_EQ(pthread_create(&thread, NULL, waits, &state), 0);
+	keep_on(thread, 1);
+	keep_on(pthread_self(), 0);
+	for (int turn = 0; turn < turns; turn++) {
+		skua_registration registrations[AT_ONCE];
+		int ends[AT_ONCE][2];
+		char byte;
+
+		for (int i = 0; i < AT_ONCE; i++) {
+			open_pair(ends[i]);
+			enter(state.blocker, &registrations[i], ends[i][0], (uint64_t)i,
+			      SKUA_READABLE);
+		}
+		for (int i = 0; i < AT_ONCE; i++) {
+			T_EQ(write(ends[i][1], "x", 1), 1);
+			T_EQ(read(ends[i][0], &byte, 1), 1);
+		}
+		for (int i = AT_ONCE; i-- > 0;)
+			skua_blocker_deregister(state.blocker, &registrations[i], 1);
+		for (int i = 0; i < AT_ONCE; i++) {
+			struct pollfd peer = {ends[i][1], POLLIN, 0};
+
+			T_ASSERT_MSG(poll(&peer, 1, PATIENT_MS * PATIENCE) == 1,
+				     "the peer waits for the end of the stream; turn %d", turn);
+			T_EQ(read(ends[i][1], &byte, 1), 0);
+			close(ends[i][1]);
+		}
+	}
+	atomic_store(&state.stop, 1);
+	skua_blocker_wake(state.blocker);
+	pthread_join(thread, NULL);
+	skua_blocker_free(state.blocker);
 }
 
 /* Nobody blocks any more: what was asked of the loop is done when it is freed. */

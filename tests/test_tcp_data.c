@@ -286,8 +286,11 @@ T_ON_EACH_IO(tcp_data, cancelled_read_loses_no_data)
 static skua_poll op_read_in_time(skua_cx *cx, void *argument)
 {
 	struct io *io = argument;
+	skua_poll result =
+		skua_timeout(cx, &io->timer, io->ns, skua_read(cx, io->conn, io->data, io->size));
 
-	return skua_timeout(cx, &io->timer, io->ns, skua_read(cx, io->conn, io->data, io->size));
+	atomic_fetch_add(&io->polls, 1);
+	return result;
 }
 
 T_ON_EACH_IO(tcp_data, read_that_times_out_can_be_repeated)
@@ -306,6 +309,153 @@ T_ON_EACH_IO(tcp_data, read_that_times_out_can_be_repeated)
 	io.ns = 60 * SKUA_SEC;
 	T_EQ(run(net.rt, op_read_in_time, &io), 4);
 	net_close(&net);
+}
+
+/* ---- Urgent data ---- */
+
+/*
+ * A read stops at the mark of urgent data, so it may be short although there is more behind it, of which
+ * no other event tells ("short reads" in io/source.h). The only worker is held while all of it arrives.
+ */
+struct urgent {
+	struct net net;
+	int fd; /* of the client */
+	int inline_;
+	size_t sent, got;
+	uint32_t random;
+	char in[4096];
+};
+
+static skua_poll held(skua_cx *cx, void *argument)
+{
+	atomic_int *holds = argument;
+
+	(void)cx;
+	atomic_store(holds, 1);
+	WAIT_UNTIL(*holds == 2);
+	return 0;
+}
+
+static struct urgent urgent_on(uint32_t kind, int inline_)
+{
+	struct urgent self = {.net = net_listen(1, kind), .inline_ = inline_, .random = 5};
+
+	net_connect(&self.net);
+	self.fd = fd_of(self.net.client);
+	T_EQ(setsockopt(fd_of(self.net.server), SOL_SOCKET, SO_OOBINLINE, &inline_, sizeof inline_),
+	     0);
+	return self;
+}
+
+static void send_more(struct urgent *self, size_t size)
+{
+	char out[512];
+
+	T_LE(size, sizeof out);
+	fill(out, self->sent, size);
+	T_EQ(send(self->fd, out, size, 0), (int64_t)size);
+	self->sent += size;
+}
+
+/* A byte that belongs to the stream, or else to nothing. */
+static void send_urgent(struct urgent *self)
+{
+	char byte = self->inline_ ? byte_at(self->sent) : '!';
+
+	T_EQ(send(self->fd, &byte, 1, MSG_OOB), 1);
+	self->sent += self->inline_ != 0;
+}
+
+/* Reads until there is all that was sent. */
+static void read_all_sent(struct urgent *self, skua_task *first, struct io *io)
+{
+	while (self->got < self->sent) {
+		int64_t n;
+
+		if (first != NULL)
+			n = skua_task_wait(&first);
+		else
+			n = run(self->net.rt, op_read_in_time, io);
+		T_ASSERT_MSG(n > 0, "the read gave %" PRId64 " after %zu of %zu bytes", n,
+			     self->got, self->sent);
+		check(self->in, self->got, (size_t)n);
+		self->got += (size_t)n;
+	}
+	T_EQ(self->got, self->sent);
+}
+
+static void exchange_with_urgent_data(uint32_t kind, int inline_)
+{
+	struct urgent self = urgent_on(kind, inline_);
+	struct io io = {
+		.conn = self.net.server,
+		.data = self.in,
+		.size = sizeof self.in,
+		.ns = 5 * SKUA_SEC * PATIENCE,
+	};
+	int turns = rounds(100);
+
+	for (int turn = 0; turn < turns; turn++) {
+		skua_task *reader, *holder;
+		atomic_int holds = 0;
+
+		/* In some turns the reader waits when it comes, in others it comes later. */
+		io.polls = 0;
+		reader = turn % 3 != 0 ? start(self.net.rt, op_read_in_time, &io) : NULL;
+		if (reader != NULL)
+			WAIT_UNTIL(io.polls >= 1);
+		holder = start(self.net.rt, held, &holds);
+		WAIT_UNTIL(holds == 1);
+		send_more(&self, random_number(&self.random) % 500 + 1);
+		/* In the first turns there is none, so that the short-read shortcut is in use. */
+		if (turn > 4 && turn % 2 == 0)
+			send_urgent(&self);
+		if (turn % 4 != 1)
+			send_more(&self, random_number(&self.random) % 500 + 1);
+		/* On each kind of IO the events have been found by now. */
+		if (turn % 5 == 0)
+			sleep_ms(5);
+		atomic_store(&holds, 2);
+		T_EQ(skua_task_wait(&holder), 0);
+		read_all_sent(&self, reader, &io);
+	}
+	/* And the end of the stream. */
+	T_EQ(skua_tcp_shutdown(self.net.client), 0);
+	T_EQ(run(self.net.rt, op_read_in_time, &io), 0);
+	net_close(&self.net);
+}
+
+T_ON_EACH_IO(tcp_data, urgent_data_beside_the_stream)
+{
+	exchange_with_urgent_data(kind, 0);
+}
+
+T_ON_EACH_IO(tcp_data, urgent_data_in_the_stream)
+{
+	exchange_with_urgent_data(kind, 1);
+}
+
+/* Nothing but urgent data: whoever waits goes on waiting, and sees what comes after it. */
+T_ON_EACH_IO(tcp_data, urgent_data_alone_is_no_data)
+{
+	struct urgent self = urgent_on(kind, 0);
+	struct io io = {.conn = self.net.server, .data = self.in, .size = sizeof self.in};
+
+	for (int turn = 0; turn < 10; turn++) {
+		skua_task *reader;
+
+		io.polls = 0;
+		reader = start(self.net.rt, op_read, &io);
+		WAIT_UNTIL(io.polls >= 1);
+		send_urgent(&self);
+		sleep_ms(2);
+		T_EQ(skua_task_finished(reader), 0);
+		send_more(&self, 10);
+		T_EQ(skua_task_wait(&reader), 10);
+		check(self.in, self.got, 10);
+		self.got += 10;
+	}
+	net_close(&self.net);
 }
 
 /* ---- Two at once ---- */
