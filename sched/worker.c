@@ -621,8 +621,6 @@ static void maintain(struct sk_worker *worker)
 	sk_timers_fire(&worker->timers, now);
 	reap(worker);
 	look_for_events(worker, now);
-	if (sk_load(&worker->sched->stranded, SK_RELAXED) != 0)
-		rescue(worker);
 }
 
 static skua_task *next_task(struct sk_worker *worker)
@@ -635,6 +633,9 @@ static skua_task *next_task(struct sk_worker *worker)
 		follow_phase(worker);
 	if (worker->phase == SK_PHASE_STOPPED)
 		return NULL;
+	/* In the cache line of the phase. */
+	if (sk_load(&worker->sched->stranded, SK_RELAXED) != 0)
+		rescue(worker);
 	task = take_own(worker);
 	return task != NULL ? task : find_work(worker);
 }

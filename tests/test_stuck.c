@@ -229,6 +229,90 @@ T_ON_EACH_IO(stuck, readiness_is_served_by_the_only_worker_that_is_free)
 	net_close(&net);
 }
 
+/* ---- A free worker that is busy ---- */
+
+enum { POLL_NS = 200000, FEW_POLLS = 10, BUSY_TRIES = 9 };
+
+/* Many polls, none of which is long, until it is told to stop. */
+struct busy {
+	skua_coro co;
+	int64_t rc;
+	atomic_int *stop, *polls;
+};
+
+static skua_poll busy(skua_cx *cx, struct busy *self)
+{
+	const struct timespec time = {0, POLL_NS};
+
+	SKUA_BEGIN(self);
+	while (*self->stop == 0) {
+		nanosleep(&time, NULL);
+		atomic_fetch_add(self->polls, 1);
+		SKUA_AWAIT(self->rc = skua_yield(cx));
+	}
+	SKUA_END(0);
+}
+SKUA_CORO(busy, struct busy);
+
+/* A hog that leaves something else to do behind. */
+struct successor {
+	struct hog hog;
+	struct busy busy;
+};
+
+static skua_poll hog_with_successor(skua_cx *cx, void *argument)
+{
+	struct successor *self = argument;
+	skua_poll result = hog(cx, &self->hog);
+
+	if (*self->busy.stop == 0)
+		T_EQ(skua_spawn(skua_cx_runtime(cx), &self->busy.co, NULL), 0);
+	return result;
+}
+
+/* What waits in the inbox of a stuck worker is taken over by one that comes free, although it has enough
+ * to do: not only when it looks at the clock, every SK_MAINTENANCE_INTERVAL polls. */
+T_ON_EACH_IO(stuck, readiness_is_served_by_a_busy_worker_that_comes_free)
+{
+	struct net net = net_with_workers(kind);
+	struct reader state = {.conn = net.server};
+	int soon = 0;
+
+	for (int try = 0; try < BUSY_TRIES; try++) {
+		skua_task *task = start_reader(net.rt, &state);
+		struct successor hogs[WORKERS];
+		atomic_int stop = 0, polls = 0;
+		int other = 0;
+
+		for (int i = 0; i < WORKERS; i++) {
+			hogs[i].hog.worker = NULL;
+			hogs[i].busy = (struct busy){
+				.co = SKUA_CORO_INIT(busy), .stop = &stop, .polls = &polls};
+			T_EQ(sem_init(&hogs[i].hog.leave, 0, 0), 0);
+			hogs[i].hog.task = start(net.rt, hog_with_successor, &hogs[i]);
+		}
+		for (int i = 0; i < WORKERS; i++)
+			WAIT_UNTIL(hogs[i].hog.worker != NULL);
+		/* The driver knows that all are stuck, so it gives it to the one that ran it last. */
+		WAIT_UNTIL(sk_load(&sched_of(net.rt)->demand.stuck, SK_RELAXED) == WORKERS);
+		send_byte(net.client);
+		sleep_ms(5 * SK_MONITOR_MS);
+		while (hogs[other].hog.worker == state.waits)
+			other++;
+		sem_post(&hogs[other].hog.leave);
+		T_EQ(skua_task_wait(&task), 1);
+		T_LOG("after %d polls", polls);
+		soon += polls <= FEW_POLLS;
+		atomic_store(&stop, 1);
+		sem_post(&hogs[other].hog.leave);
+		for (int i = 0; i < WORKERS; i++)
+			get_free(&hogs[i].hog);
+		WAIT_UNTIL(sk_idle_count(&sched_of(net.rt)->idle) == WORKERS);
+	}
+	T_GT(soon, BUSY_TRIES / 2);
+	net_close(&net);
+}
+
 /* ---- Stuck with the events of others ---- */
 
 /* Several sockets become readable, and whoever runs first gets stuck at once. */
