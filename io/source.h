@@ -86,7 +86,7 @@ struct sk_source {
 struct sk_source_table {
 	sk_mutex lock;
 	/* For registering: a reader and a writer may come at the same time. Source i has the
-	 * (i % SK_SOURCE_LOCKS)th: one of its own in each would be a seventh of its size. */
+	 * (i % SK_SOURCE_LOCKS)th: one of its own in each would make it a fifth larger. */
 	sk_mutex locks[SK_SOURCE_LOCKS];
 	struct sk_source *free, *last_free; /* taken at the front, given back at the end */
 	uint32_t count;                     /* places that exist */

@@ -3,8 +3,7 @@
  *
  * More workers than that do harm where polls are short and wait for the network: each takes a part of
  * every batch, so batches get smaller, everybody sleeps and wakes more often, and the CPUs wait for
- * that. Beside a load generator on two CPUs two workers did 130,000 requests a second, and one of them
- * alone 155,000 (docs/benchmarks-net.md).
+ * that (measured: docs/benchmarks-net.md, "A limit on workers").
  *
  * So there is a limit. As many workers as it says share the load; no other one is woken for a mere
  * backlog, unless that is SK_BACKLOG_MAX_NS long, and one that is awake beyond it goes to sleep when
@@ -26,9 +25,8 @@
  * Where only the driver waits for events (io/driver.h) and one worker is enough, the driver runs beside
  * it, on its CPU: each time the worker has run dry, the driver comes to run and has the next batch ready
  * before anybody sleeps. On another CPU, if that is not idle, it waits behind others while the worker
- * sleeps, and they go in lockstep: 16 connections, a load generator, two CPUs: 128,000 requests a second
- * apart, 154,000 beside each other, with three quarters of the CPU time. The CPU that they share may
- * become the limit; so the driver's time counts as well there, and the next that is tried is two
+ * sleeps, and they go in lockstep (measured in the same place). The CPU that they share may become the
+ * limit; so the driver's time counts as well there, and the next that is tried is two
  * workers, or, if there is only one, the driver where the system puts it.
  *
  * (Go and Tokio have no such limit; Linux's cpufreq governors decide by utilisation like this.)

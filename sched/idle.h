@@ -7,13 +7,17 @@
  *     publish:  put a task in a queue;      sk_fence;  look for sleepers, wake one
  *     sleep:    set the own sleeper bit;    sk_fence;  look at every queue; only then park
  *
+ * A worker that the load does not need (demand.h) looks only at the queues of those that sleep: what is
+ * in the others, somebody awake will come to. Of two that go to sleep together, one sees the other's bit
+ * after its own fence, so it looks at that one's queue, too (must_stay_awake in worker.c).
+ *
  * Most publishers only have to know that one certain worker is awake. They save the fence: the write
  * to its inbox and the look at its bit (sk_idle_sleeps) are both sequentially consistent, so they are
  * in one order with each other and with the sleeper's fence, which is all that a fence would give.
  *
  * A worker that is searching for work counts in `searching`; while there is one, a publisher wakes
  * nobody: the searcher will find the task, because
- *     - it looks at every queue again after it stopped counting, also when it found something else
+ *     - it looks at the queues again after it stopped counting, also when it found something else
  *       (sk_idle_end_search returns true for the last one, who then looks, and passes the wake on);
  *     - the publisher read `searching` after it published, so its look came after that.
  * A woken worker is counted as searching by whoever wakes it, before it is unparked: so one wake is

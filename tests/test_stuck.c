@@ -398,6 +398,60 @@ T_ON_EACH_IO(stuck, what_came_with_the_event_of_a_stuck_task_is_served)
 	net_close(&net);
 }
 
+/* One connection after the other: the second one's event comes when the worker that took the first
+ * one's has only just got stuck, so that nobody knows it. */
+T_ON_EACH_IO(stuck, readiness_beside_a_worker_that_has_just_got_stuck_is_served)
+{
+	enum { PAIR = 2, ENOUGH = TRIES / 2 };
+	struct net net = net_listen(WORKERS, kind);
+	struct crowd crowd = {0};
+	struct member members[PAIR];
+	skua_tcp *clients[PAIR];
+	int in_time = 0;
+
+	for (int i = 0; i < PAIR; i++) {
+		net_connect(&net);
+		clients[i] = net.client;
+		members[i] = (struct member){.crowd = &crowd, .conn = net.server};
+	}
+	T_EQ(sem_init(&crowd.leave, 0, 0), 0);
+	for (int try = 0; try < TRIES && in_time < ENOUGH; try++) {
+		skua_task *tasks[PAIR];
+		uint64_t sent;
+
+		crowd.begun = crowd.done = 0;
+		crowd.stuck = crowd.last = 0;
+		for (int i = 0; i < PAIR; i++) {
+			members[i].waits = 0;
+			tasks[i] = start(net.rt, member, &members[i]);
+		}
+		for (int i = 0; i < PAIR; i++)
+			WAIT_UNTIL(members[i].waits == 1);
+		WAIT_UNTIL(sk_idle_count(&sched_of(net.rt)->idle) == WORKERS);
+		seem_quick(net.rt);
+		send_byte(clients[0]);
+		while (crowd.stuck == 0)
+			;
+		sent = skua_now();
+		send_byte(clients[1]);
+		WAIT_UNTIL(crowd.done == 1);
+		T_LOG("%g ms", (double)(crowd.last - sent) / 1e6);
+		in_time += crowd.last - sent <= (uint64_t)PATIENCE * (LOOK + LOOK / 4);
+		sem_post(&crowd.leave);
+		for (int i = 0; i < PAIR; i++)
+			T_EQ(skua_task_wait(&tasks[i]), 1);
+	}
+	/* By luck, without anybody's being woken for it, it is every fourth at most. */
+	T_EQ(in_time, ENOUGH);
+	sem_destroy(&crowd.leave);
+	for (int i = 0; i < PAIR; i++) {
+		skua_tcp_close(clients[i]);
+		skua_tcp_close(members[i].conn);
+	}
+	net.client = net.server = NULL;
+	net_close(&net);
+}
+
 /* ---- What the driver does itself ---- */
 
 /* A context of the test's own thread, which needs no worker. */

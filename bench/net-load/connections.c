@@ -175,6 +175,10 @@ static void fail(struct connection *conn, const char *why)
 		die(1, "a connection to port %d: %s", (int)plan.port, why);
 	if (counts.errors++ == 0)
 		fprintf(stderr, "net-load: the first error: %s\n", why);
+	/* Of the open loop: those that wait for this connection will have no answer either. */
+	if (conn->role == BUSY && plan.rate > 0)
+		for (; conn->next < run.released; conn->next += (uint64_t)plan.connections)
+			counts.errors++;
 	connection_close(conn);
 	set_waiting(conn, CLOSED);
 	if (conn->role == BUSY && --run.alive == 0)

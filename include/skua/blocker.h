@@ -24,9 +24,9 @@ enum {
 	SKUA_READABLE = 1,
 	SKUA_WRITABLE = 2,
 	SKUA_HANGUP = 4, /* in events only: an error, or the peer is gone; comes with both others */
-	SKUA_MORE =
-		8, /* in events only, with READABLE: after a read that was short there may be more
-	                    to read at once: the end of the stream, or what follows urgent data */
+	/* In events only, with READABLE, and of the epoll backend only: after a read that was short
+	 * there may be more to read at once: the end of the stream, or what follows urgent data. */
+	SKUA_MORE = 8,
 };
 
 typedef struct skua_blocker skua_blocker;
