@@ -29,6 +29,10 @@ static void begin(uint32_t backend)
 	mc_assert(sk_io_new(backend, false, 1, &io) == 0);
 	options.driver = io->drivers[0];
 	mc_assert(sk_sched_new(&options, &sched) == 0);
+	/* As after many events: it gives way. */
+	io->drivers[0]->in_vain = 0;
+	io->drivers[0]->eventful = true;
+	sk_init(&sched->eventful, 1);
 }
 
 static void start(void)
