@@ -22,7 +22,9 @@ void sk_demand_init(struct sk_demand *demand, uint32_t workers)
 
 int sk_demand_cpu(const struct sk_demand *demand)
 {
-	return demand->level == SK_DEMAND_BESIDE ? demand->cpu : -1;
+	if (demand->level != SK_DEMAND_BESIDE || sk_load(&demand->stuck, SK_RELAXED) > 0)
+		return -1;
+	return demand->cpu;
 }
 
 static bool is_met(struct sk_sched *sched, uint32_t not_counted)

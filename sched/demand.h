@@ -26,8 +26,9 @@
  * it, on its CPU: each time the worker has run dry, the driver comes to run and has the next batch ready
  * before anybody sleeps. On another CPU, if that is not idle, it waits behind others while the worker
  * sleeps, and they go in lockstep (measured in the same place). The CPU that they share may become the
- * limit; so the driver's time counts as well there, and the next that is tried is two
- * workers, or, if there is only one, the driver where the system puts it.
+ * limit; so the driver's time counts as well there, and the next that is tried is two workers, or, if
+ * there is only one, the driver where the system puts it. From a worker that is stuck the driver goes
+ * away at once, or it would wait for the end of that one's time slices.
  *
  * (Go and Tokio have no such limit; Linux's cpufreq governors decide by utilisation like this.)
  */

@@ -162,6 +162,9 @@ T_TEST(demand, driver_beside_the_only_worker_that_is_needed)
 	/* What two workers and the driver use is more than one CPU has; one worker needs less. */
 	T_EQ(window_beside(&load, 90, 15, 130000), SK_DEMAND_BESIDE);
 	T_EQ(sk_demand_cpu(&load.demand), 3);
+	sk_store(&load.demand.stuck, 1, SK_RELAXED);
+	T_EQ(sk_demand_cpu(&load.demand), -1);
+	sk_store(&load.demand.stuck, 0, SK_RELAXED);
 	T_EQ(window_beside(&load, 80, 11, 150000), SK_DEMAND_BESIDE);
 	T_EQ(window_beside(&load, 80, 11, 150000), SK_DEMAND_BESIDE);
 }
