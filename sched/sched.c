@@ -410,8 +410,9 @@ void sk_sched_events_waited(struct sk_sched *sched)
 		    sk_load(&worker->tick, SK_RELAXED) - worker->monitor_tick >= MANY_POLLS)
 			return;
 	}
-	sk_fence();
-	sk_sched_wake_one(sched, 0);
+	/* A sleeper that is missed without a fence comes at the next look. */
+	if (sk_idle_could_wake(&sched->idle))
+		sk_sched_wake_one(sched, 0);
 }
 
 bool sk_sched_monitor(struct sk_sched *sched)

@@ -27,6 +27,19 @@ MC_SCENARIO(parker, unpark_at_any_time)
 	sk_parker_destroy(&parker);
 }
 
+/* The same where the owner waits elsewhere: it is told when it goes there, or when it comes back, or it
+ * parks next. */
+MC_SCENARIO(parker, unpark_of_one_that_is_elsewhere)
+{
+	sk_parker_init(&parker);
+	mc_start(publisher, 0);
+	if (sk_park_elsewhere(&parker) && !sk_park_end(&parker))
+		mc_assert(sk_park(&parker, SK_FOREVER));
+	mc_assert(data[0] == 1);
+	mc_join_all();
+	sk_parker_destroy(&parker);
+}
+
 /* Two unparks may be one; but the park that the second one ended sees what came before it. */
 static void twice(void *unused)
 {
