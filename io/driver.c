@@ -126,10 +126,10 @@ static void give_way(struct sk_driver *driver, skua_event *events)
 	uint64_t until = sk_now() + SK_DRIVER_GIVE_WAY_NS;
 	int looks = 0;
 
-	while (looks < SK_DRIVER_LOOKS && sk_now() < until) {
+	while (looks < SK_DRIVER_LOOKS) {
 		int count;
 
-		if (!sk_give_way(&driver->yielding))
+		if (!sk_give_way(&driver->yielding, until))
 			return;
 		count = skua_blocker_block(driver->blocker, events, SK_DRIVER_EVENTS, 0);
 		if (count > 0) {

@@ -5,9 +5,10 @@
  * others hold for long. One turn of its loop: block; for each event find the source and fire its
  * slots; publish all woken tasks as one batch (sk_batch). Before it blocks again it gives way: it
  * yields the CPU and looks once more, SK_DRIVER_LOOKS times, so that on a busy machine events
- * gather and one batch carries many. Where events come one by one that costs CPU time for nothing (both
- * measured: docs/benchmarks-net.md, "Giving way"); so it is not done after SK_DRIVER_PATIENCE batches in a row that had one event, came at least
- * SK_DRIVER_RARE_NS after the one before, and gave way in vain.
+ * gather and one batch carries many. Where events come one by one that costs CPU time for nothing; so
+ * it is not done after SK_DRIVER_PATIENCE batches in a row that had one event, came at least
+ * SK_DRIVER_RARE_NS after the one before, and gave way in vain. Both are measured in
+ * docs/benchmarks-net.md, "Giving way, a limit on workers, the driver's place".
  *
  * The first driver also looks after the workers (sk_sched_monitor) by a timer of its loop, which
  * runs only while some worker is awake. With SKUA_IO_POLL=assist the workers wait for its events

@@ -169,6 +169,10 @@ static skua_poll attempt_accept(skua_cx *cx, struct sk_source *source, void *arg
 	struct sk_source *accepted;
 	int fd;
 
+	/* The handle of a listener that was closed, whose place a connection has now. Asked here, where
+	 * the place is held: before, a close may be about to free what is read. */
+	if (source->retry == NULL)
+		return -EBADF;
 	/* In a pause for want of descriptors, new connections are no reason to try. */
 	if (sk_timer_is_armed(sk_timer_of(source->retry))) {
 		skua_poll result = pause_accept(cx, source);
@@ -197,12 +201,7 @@ static skua_poll attempt_accept(skua_cx *cx, struct sk_source *source, void *arg
 
 skua_poll skua_accept(skua_cx *cx, skua_listener *listener, skua_tcp **conn)
 {
-	struct sk_source *source = source_of(listener);
-
-	/* The handle of a listener that was closed, whose place a connection has now. */
-	if (source->retry == NULL)
-		return -EBADF;
-	return sk_source_operate(cx, source, SK_READ, attempt_accept, conn);
+	return sk_source_operate(cx, source_of(listener), SK_READ, attempt_accept, conn);
 }
 
 void skua_listener_close(skua_listener *listener)

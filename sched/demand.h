@@ -3,7 +3,7 @@
  *
  * More workers than that do harm where polls are short and wait for the network: each takes a part of
  * every batch, so batches get smaller, everybody sleeps and wakes more often, and the CPUs wait for
- * that (measured: docs/benchmarks-net.md, "A limit on workers").
+ * that (measured: docs/benchmarks-net.md, "Giving way, a limit on workers, the driver's place").
  *
  * So there is a limit. As many workers as it says share the load; no other one is woken for a mere
  * backlog, unless that is SK_BACKLOG_MAX_NS long, and one that is awake beyond it goes to sleep when

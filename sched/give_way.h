@@ -24,12 +24,12 @@ struct sk_yielding {
 	uint64_t pause; /* after the last yield; 0 if that was short */
 };
 
-/* Yields; false: that is not advisable. */
-static inline bool sk_give_way(struct sk_yielding *yielding)
+/* Yields; false: that is not advisable, or it is `until` already. */
+static inline bool sk_give_way(struct sk_yielding *yielding, uint64_t until)
 {
 	uint64_t before = sk_now(), after;
 
-	if (before < yielding->not_before)
+	if (before < yielding->not_before || before >= until)
 		return false;
 	sk_thread_yield();
 	after = sk_now();

@@ -489,10 +489,10 @@ static bool look_around(struct sk_worker *worker, bool *searching)
 		pass_on(worker);
 	*searching = false;
 	until = sk_now() + SK_LOOK_AROUND_NS;
-	for (uint32_t i = 0; i < SK_LOOKS && sk_now() < until; i++) {
+	for (uint32_t i = 0; i < SK_LOOKS; i++) {
 		if (!sk_inbox_empty(&worker->inbox))
 			return true;
-		if (!sk_give_way(&worker->yielding))
+		if (!sk_give_way(&worker->yielding, until))
 			return false;
 	}
 	return false;

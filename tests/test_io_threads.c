@@ -3,7 +3,7 @@
  * data nor closing nor the end of a runtime asks which of them serves a connection.
  */
 #include "io/driver.h"
-#include "net_support.h"
+#include "echo_support.h"
 #include "runtime/runtime.h"
 #include "sched/worker.h"
 
@@ -100,29 +100,6 @@ T_ON_EACH_IO(io_threads, both_ends_of_connections_are_spread)
 }
 
 /* ---- Data ---- */
-
-struct echo {
-	skua_coro co;
-	skua_tcp *conn;
-	int64_t n, rc;
-	char data[256];
-};
-
-static skua_poll echo(skua_cx *cx, struct echo *self)
-{
-	SKUA_BEGIN(self);
-	for (;;) {
-		SKUA_AWAIT(self->n = skua_read(cx, self->conn, self->data, sizeof self->data));
-		if (self->n <= 0)
-			break;
-		SKUA_AWAIT(self->rc = skua_write_all(cx, self->conn, self->data, (size_t)self->n));
-		if (self->rc < 0)
-			break;
-	}
-	skua_tcp_close(self->conn);
-	SKUA_END(self->n <= 0 ? self->n : self->rc);
-}
-SKUA_CORO(echo, struct echo);
 
 /* Has something echoed, so many times or until that fails. Ends with how often it did. */
 struct talker {

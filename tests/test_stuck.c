@@ -318,17 +318,21 @@ T_ON_EACH_IO(stuck, readiness_is_served_by_a_busy_worker_that_comes_free)
 /* Several sockets become readable, and whoever runs first gets stuck at once. */
 enum { CROWD = 8 };
 
-struct crowd {
-	sem_t leave;
-	atomic_int begun, done;
-	_Atomic(uint64_t) stuck, last;
-};
-
 struct member {
 	struct crowd *crowd;
-	skua_tcp *conn;
+	skua_tcp *conn, *client;
+	skua_task *task;
 	atomic_int waits;
 	char byte;
+};
+
+struct crowd {
+	struct net net;
+	sem_t leave;
+	int size;
+	struct member members[CROWD];
+	atomic_int begun, done;
+	_Atomic(uint64_t) stuck, last;
 };
 
 static skua_poll member(skua_cx *cx, void *argument)
@@ -353,49 +357,69 @@ static skua_poll member(skua_cx *cx, void *argument)
 	return n;
 }
 
-T_ON_EACH_IO(stuck, what_came_with_the_event_of_a_stuck_task_is_served)
+static void crowd_open(struct crowd *crowd, uint32_t kind, int size)
 {
 	struct net net = net_listen(WORKERS, kind);
-	struct crowd crowd = {0};
-	struct member members[CROWD];
-	skua_tcp *clients[CROWD];
+
+	*crowd = (struct crowd){.net = net, .size = size};
+	for (int i = 0; i < size; i++) {
+		net_connect(&net);
+		crowd->members[i] =
+			(struct member){.crowd = crowd, .conn = net.server, .client = net.client};
+	}
+	T_EQ(sem_init(&crowd->leave, 0, 0), 0);
+}
+
+/* All of them wait, and all workers sleep. */
+static void crowd_begin(struct crowd *crowd)
+{
+	skua_runtime *rt = crowd->net.rt;
+
+	crowd->begun = crowd->done = 0;
+	crowd->stuck = crowd->last = 0;
+	for (int i = 0; i < crowd->size; i++) {
+		crowd->members[i].waits = 0;
+		crowd->members[i].task = start(rt, member, &crowd->members[i]);
+	}
+	for (int i = 0; i < crowd->size; i++)
+		WAIT_UNTIL(crowd->members[i].waits == 1);
+	WAIT_UNTIL(sk_idle_count(&sched_of(rt)->idle) == WORKERS);
+	seem_quick(rt);
+}
+
+static void crowd_end(struct crowd *crowd)
+{
+	sem_post(&crowd->leave);
+	for (int i = 0; i < crowd->size; i++)
+		T_EQ(skua_task_wait(&crowd->members[i].task), 1);
+}
+
+static void crowd_close(struct crowd *crowd)
+{
+	sem_destroy(&crowd->leave);
+	for (int i = 0; i < crowd->size; i++) {
+		skua_tcp_close(crowd->members[i].client);
+		skua_tcp_close(crowd->members[i].conn);
+	}
+	net_close(&crowd->net);
+}
+
+T_ON_EACH_IO(stuck, what_came_with_the_event_of_a_stuck_task_is_served)
+{
+	struct crowd crowd;
 	/* It takes two looks to find that the first one is stuck. */
 	struct best best = best_of("all others, from the first one's getting stuck", 3 * LOOK);
 
-	for (int i = 0; i < CROWD; i++) {
-		net_connect(&net);
-		clients[i] = net.client;
-		members[i] = (struct member){.crowd = &crowd, .conn = net.server};
-	}
-	T_EQ(sem_init(&crowd.leave, 0, 0), 0);
+	crowd_open(&crowd, kind, CROWD);
 	while (is_too_late(&best)) {
-		skua_task *tasks[CROWD];
-
-		crowd.begun = crowd.done = 0;
-		crowd.stuck = crowd.last = 0;
-		for (int i = 0; i < CROWD; i++) {
-			members[i].waits = 0;
-			tasks[i] = start(net.rt, member, &members[i]);
-		}
+		crowd_begin(&crowd);
 		for (int i = 0; i < CROWD; i++)
-			WAIT_UNTIL(members[i].waits == 1);
-		WAIT_UNTIL(sk_idle_count(&sched_of(net.rt)->idle) == WORKERS);
-		seem_quick(net.rt);
-		for (int i = 0; i < CROWD; i++)
-			send_byte(clients[i]);
+			send_byte(crowd.members[i].client);
 		WAIT_UNTIL(crowd.done == CROWD - 1);
 		note(&best, crowd.stuck, crowd.last);
-		sem_post(&crowd.leave);
-		for (int i = 0; i < CROWD; i++)
-			T_EQ(skua_task_wait(&tasks[i]), 1);
+		crowd_end(&crowd);
 	}
-	sem_destroy(&crowd.leave);
-	for (int i = 0; i < CROWD; i++) {
-		skua_tcp_close(clients[i]);
-		skua_tcp_close(members[i].conn);
-	}
-	net.client = net.server = NULL;
-	net_close(&net);
+	crowd_close(&crowd);
 }
 
 /* One connection after the other: the second one's event comes when the worker that took the first
@@ -403,57 +427,31 @@ T_ON_EACH_IO(stuck, what_came_with_the_event_of_a_stuck_task_is_served)
 static void beside_one_that_has_just_got_stuck(uint32_t kind, uint32_t limit)
 {
 	enum { PAIR = 2, ENOUGH = TRIES * 4 / 5, ROUNDS = 3 };
-	struct net net = net_listen(WORKERS, kind);
-	struct crowd crowd = {0};
-	struct member members[PAIR];
-	skua_tcp *clients[PAIR];
+	struct crowd crowd;
 	int in_time = 0;
 
-	for (int i = 0; i < PAIR; i++) {
-		net_connect(&net);
-		clients[i] = net.client;
-		members[i] = (struct member){.crowd = &crowd, .conn = net.server};
-	}
-	T_EQ(sem_init(&crowd.leave, 0, 0), 0);
+	crowd_open(&crowd, kind, PAIR);
 	for (int try = 0; try < ROUNDS * TRIES && in_time < ENOUGH; try++) {
-		skua_task *tasks[PAIR];
 		uint64_t sent;
 
 		if (try % TRIES == 0)
 			in_time = 0;
 
-		crowd.begun = crowd.done = 0;
-		crowd.stuck = crowd.last = 0;
-		for (int i = 0; i < PAIR; i++) {
-			members[i].waits = 0;
-			tasks[i] = start(net.rt, member, &members[i]);
-		}
-		for (int i = 0; i < PAIR; i++)
-			WAIT_UNTIL(members[i].waits == 1);
-		WAIT_UNTIL(sk_idle_count(&sched_of(net.rt)->idle) == WORKERS);
-		seem_quick(net.rt);
-		sk_store(&sched_of(net.rt)->demand.limit, limit, SK_RELAXED);
-		send_byte(clients[0]);
+		crowd_begin(&crowd);
+		sk_store(&sched_of(crowd.net.rt)->demand.limit, limit, SK_RELAXED);
+		send_byte(crowd.members[0].client);
 		while (crowd.stuck == 0)
 			;
 		sent = skua_now();
-		send_byte(clients[1]);
+		send_byte(crowd.members[1].client);
 		WAIT_UNTIL(crowd.done == 1);
 		T_LOG("%g ms", (double)(crowd.last - sent) / 1e6);
 		in_time += crowd.last - sent <= (uint64_t)PATIENCE * (LOOK + LOOK / 4);
-		sem_post(&crowd.leave);
-		for (int i = 0; i < PAIR; i++)
-			T_EQ(skua_task_wait(&tasks[i]), 1);
+		crowd_end(&crowd);
 	}
 	/* By luck, without anybody's being woken for it, it is every other one. */
 	T_EQ(in_time, ENOUGH);
-	sem_destroy(&crowd.leave);
-	for (int i = 0; i < PAIR; i++) {
-		skua_tcp_close(clients[i]);
-		skua_tcp_close(members[i].conn);
-	}
-	net.client = net.server = NULL;
-	net_close(&net);
+	crowd_close(&crowd);
 }
 
 T_ON_EACH_IO(stuck, readiness_beside_a_worker_that_has_just_got_stuck_is_served)
