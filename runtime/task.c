@@ -10,12 +10,28 @@
 #include "sched/thread_waker.h"
 #include "sched/worker.h"
 
+static bool is_spawnable(const skua_runtime *rt, const skua_future *future)
+{
+	return rt != NULL && future != NULL && future->ops != NULL && future->ops->poll != NULL &&
+	       future->ops->size >= sizeof *future;
+}
+
 int skua_spawn(skua_runtime *rt, const skua_future *future, skua_task **task)
 {
-	if (rt == NULL || future == NULL || future->ops == NULL || future->ops->poll == NULL ||
-	    future->ops->size < sizeof *future)
+	if (!is_spawnable(rt, future))
 		return -EINVAL;
 	return sk_sched_spawn(rt->head.sched, future, task);
+}
+
+int skua_spawn_with(skua_runtime *rt, const skua_future *future, const skua_spawn_options *options,
+		    skua_task **task)
+{
+	if (options == NULL)
+		return skua_spawn(rt, future, task);
+	if (!is_spawnable(rt, future) || options->struct_size != sizeof *options ||
+	    options->priority > SKUA_PRIORITY_BACKGROUND || options->reserved != 0)
+		return -EINVAL;
+	return sk_sched_spawn_with(rt->head.sched, future, options, task);
 }
 
 int skua_spawn_blocking(skua_runtime *rt, int64_t (*function)(void *argument), const void *argument,

@@ -76,7 +76,7 @@ skua_poll skua_sleep(skua_cx *cx, skua_timer *storage, uint64_t ns)
 	struct sk_timer *timer = sk_timer_of(storage);
 	int interrupt;
 
-	if (timer->around > 0)
+	if (timer->interrupt.around > 0)
 		return -EINVAL;
 	interrupt = sk_cx_interrupt(cx);
 	if (interrupt != 0) {
@@ -93,7 +93,7 @@ skua_poll skua_sleep_until(skua_cx *cx, skua_timer *storage, uint64_t when)
 	struct sk_timer *timer = sk_timer_of(storage);
 	int interrupt;
 
-	if (timer->around > 0)
+	if (timer->interrupt.around > 0)
 		return -EINVAL;
 	interrupt = sk_cx_interrupt(cx);
 	if (interrupt != 0) {
@@ -110,8 +110,8 @@ void skua_timer_cancel(skua_timer *storage)
 	struct sk_timer *timer = sk_timer_of(storage);
 
 	sk_timer_disarm(timer);
-	timer->overdue = 0;
-	timer->delivered = false;
+	timer->interrupt.error = 0;
+	timer->interrupt.delivered = false;
 }
 
 /* ---- Deadlines ---- */
@@ -120,11 +120,9 @@ void skua_timer_cancel(skua_timer *storage)
 static void begin(skua_cx *cx, struct sk_timer *timer)
 {
 	if (sk_timer_is_armed(timer) && sk_slot_is_ready(&timer->slot))
-		timer->overdue = -ETIMEDOUT;
-	timer->around++;
-	/* An outer deadline that is due goes first. */
-	if (timer->overdue != 0 && !timer->delivered && cx->deadline == NULL)
-		cx->deadline = timer;
+		timer->interrupt.error = -ETIMEDOUT;
+	timer->interrupt.is_deadline = true;
+	sk_interrupt_enter(&timer->interrupt, cx);
 }
 
 void skua_timeout_begin(skua_cx *cx, skua_timer *storage, uint64_t ns)
@@ -150,31 +148,19 @@ void skua_deadline_begin(skua_cx *cx, skua_timer *storage, uint64_t when)
 	begin(cx, timer);
 }
 
-/* The operation is ready: what it returned because of this deadline is the deadline's error. */
-static skua_poll finish(struct sk_timer *timer, skua_poll result)
-{
-	if (timer->delivered && result == -ECANCELED)
-		result = timer->overdue;
-	sk_timer_disarm(timer);
-	timer->overdue = 0;
-	timer->delivered = false;
-	return result;
-}
-
 skua_poll skua_timeout_end(skua_cx *cx, skua_timer *storage, skua_poll result)
 {
 	struct sk_timer *timer = sk_timer_of(storage);
 	uint64_t deadline;
 
 	/* The timer of an outer skua_timeout: see skua_timer. */
-	if (--timer->around > 0)
+	if (!sk_interrupt_leave(&timer->interrupt, cx))
 		return -EINVAL;
-	/* Nobody inside asked for an interrupt: the next poll offers it again. */
-	if (cx->deadline == timer)
-		cx->deadline = NULL;
-	if (result != SKUA_PENDING)
-		return finish(timer, result);
-	if (timer->overdue != 0)
+	if (result != SKUA_PENDING) {
+		sk_timer_disarm(timer);
+		return sk_interrupt_finish(&timer->interrupt, result);
+	}
+	if (timer->interrupt.error != 0)
 		return result;
 	if (sk_timer_is_armed(timer)) {
 		/* Under a foreign executor the waker may have changed; and if it has fired since
@@ -184,11 +170,11 @@ skua_poll skua_timeout_end(skua_cx *cx, skua_timer *storage, skua_poll result)
 	}
 	deadline = timer->relative ? after(timer->deadline) : timer->deadline;
 	if (deadline <= sk_now())
-		timer->overdue = -ETIMEDOUT;
+		timer->interrupt.error = -ETIMEDOUT;
 	else
-		timer->overdue = (int16_t)arm(cx, timer, deadline);
+		timer->interrupt.error = (int16_t)arm(cx, timer, deadline);
 	/* No time left, or no memory for a timer: the next poll is to deliver that. */
-	if (timer->overdue != 0)
+	if (timer->interrupt.error != 0)
 		skua_waker_wake_by_ref(skua_cx_waker(cx));
 	return result;
 }

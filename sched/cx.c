@@ -6,9 +6,9 @@
 #include <errno.h>
 #include <string.h>
 
+#include "sched/interrupt.h"
 #include "sched/sched.h"
 #include "sched/task.h"
-#include "sched/timer.h"
 
 /* ---- Wakers ---- */
 
@@ -86,19 +86,30 @@ int skua_cx_cancelled(const skua_cx *cx)
 	return (sk_load(&task->state, SK_ACQUIRE) & SK_TASK_CANCELLED) != 0 || is_closing(task);
 }
 
+/* Delivers the outermost interrupt that is due and that no shield keeps out. */
+static bool deliver(skua_cx *cx)
+{
+	struct sk_interrupt *outermost = NULL;
+
+	for (struct sk_interrupt *i = cx->interrupts; i != NULL; i = i->outer)
+		if (i->error != 0 && !i->delivered && i->shields == cx->shields)
+			outermost = i;
+	if (outermost == NULL)
+		return false;
+	/* Once: what is awaited from here on is clean-up. */
+	outermost->delivered = true;
+	cx->due--;
+	return true;
+}
+
 int skua_cx_interrupt(skua_cx *cx)
 {
-	struct sk_timer *deadline = cx->deadline;
 	skua_task *task = cx->task;
 	bool closing;
 
-	if (deadline != NULL) {
-		/* Once: what is awaited from here on is clean-up. */
-		deadline->delivered = true;
-		cx->deadline = NULL;
+	if (cx->due > 0 && deliver(cx))
 		return -ECANCELED;
-	}
-	if (!skua_cx_cancelled(cx) || task->delivered == SK_CANCEL_CLOSING)
+	if (cx->shields > 0 || !skua_cx_cancelled(cx) || task->delivered == SK_CANCEL_CLOSING)
 		return 0;
 	closing = is_closing(task);
 	if (!closing && task->delivered == SK_CANCEL_OWN)

@@ -14,7 +14,7 @@ static inline int sk_cx_interrupt(skua_cx *cx)
 	const skua_task *task = cx->task;
 
 	/* Relaxed: what came before a cancel is acquired when it is told. */
-	if (cx->deadline == NULL &&
+	if (cx->due == 0 &&
 	    (task == NULL || ((sk_load(&task->state, SK_RELAXED) & SK_TASK_CANCELLED) == 0 &&
 			      sk_load(&task->sched->phase, SK_RELAXED) == SK_PHASE_OPEN)))
 		return 0;

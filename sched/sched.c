@@ -243,6 +243,25 @@ int sk_sched_spawn(struct sk_sched *sched, const skua_future *future, skua_task 
 	return spawn(sched, task, handle);
 }
 
+int sk_sched_spawn_with(struct sk_sched *sched, const skua_future *future,
+			const skua_spawn_options *options, skua_task **handle)
+{
+	skua_task *task;
+
+	if (!is_open(sched))
+		return -ESHUTDOWN;
+	if (options->name != NULL)
+		task = sk_task_new_extended(sched, future, future->ops->size, handle != NULL);
+	else
+		task = sk_task_new(sched, future, future->ops->size, handle != NULL);
+	if (task == NULL)
+		return -ENOMEM;
+	if (options->name != NULL)
+		sk_task_extension(task)->name = options->name;
+	task->priority = (uint8_t)options->priority;
+	return spawn(sched, task, handle);
+}
+
 int sk_sched_spawn_reference(struct sk_sched *sched, skua_future *future, sk_waiter joiner,
 			     skua_task **handle)
 {

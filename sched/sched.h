@@ -32,6 +32,7 @@
 
 #include "skua/future.h"
 #include "skua/runtime.h"
+#include "skua/task.h"
 
 struct sk_worker;
 
@@ -103,6 +104,10 @@ int sk_sched_start(struct sk_sched *sched);
 
 /* Spawns a task; see skua_spawn. */
 int sk_sched_spawn(struct sk_sched *sched, const skua_future *future, skua_task **handle);
+
+/* The same with options that have been checked; see skua_spawn_with. */
+int sk_sched_spawn_with(struct sk_sched *sched, const skua_future *future,
+			const skua_spawn_options *options, skua_task **handle);
 
 /* Spawns a task that polls the caller's future in place. `joiner`, which is taken over on success,
  * is woken when it has ended. */

@@ -9,26 +9,53 @@
 #include "sched/sched.h"
 #include "sched/worker.h"
 
-skua_task *sk_task_new(struct sk_sched *sched, const void *payload, size_t size, bool joinable)
+/* A cell of `size` bytes with the header filled in; NULL: no memory. */
+static skua_task *new_cell(struct sk_sched *sched, size_t size, bool joinable)
 {
-	skua_task *task;
+	skua_task *task = size <= UINT32_MAX ? sk_malloc(size) : NULL;
 	uint64_t state = SK_TASK_SCHEDULED | SK_TASK_REFERENCE;
 
-	if (size > UINT32_MAX - sizeof(skua_task))
-		return NULL;
-	task = sk_malloc(sizeof(skua_task) + size);
 	if (task == NULL)
 		return NULL;
 	memset(task, 0, sizeof *task);
-	if (payload != NULL)
-		memcpy(sk_task_payload(task), payload, size);
 	if (joinable)
 		state += SK_TASK_JOINABLE | SK_TASK_REFERENCE;
 	sk_init(&task->state, state);
 	task->sched = sched;
 	task->future = sk_task_payload(task);
-	task->size = (uint32_t)(sizeof(skua_task) + size);
+	task->size = (uint32_t)size;
 	sk_live_add(task);
+	return task;
+}
+
+/* Larger payloads than this have no memory: so no sum of sizes is too large. */
+static const size_t largest_payload = UINT32_MAX / 2;
+
+skua_task *sk_task_new(struct sk_sched *sched, const void *payload, size_t size, bool joinable)
+{
+	skua_task *task = NULL;
+
+	if (size <= largest_payload)
+		task = new_cell(sched, sizeof(skua_task) + size, joinable);
+	if (task != NULL && payload != NULL)
+		memcpy(sk_task_payload(task), payload, size);
+	return task;
+}
+
+skua_task *sk_task_new_extended(struct sk_sched *sched, const void *payload, size_t size,
+				bool joinable)
+{
+	const size_t unit = _Alignof(struct sk_task_extension);
+	size_t whole = sizeof(skua_task) + sizeof(struct sk_task_extension);
+	skua_task *task = NULL;
+
+	if (size <= largest_payload)
+		task = new_cell(sched, whole + (size + unit - 1) / unit * unit, joinable);
+	if (task == NULL)
+		return NULL;
+	memcpy(sk_task_payload(task), payload, size);
+	task->extended = true;
+	memset(sk_task_extension(task), 0, sizeof(struct sk_task_extension));
 	return task;
 }
 
@@ -155,6 +182,10 @@ void sk_task_abandon(skua_task *task)
 
 const char *sk_task_name(const skua_task *task)
 {
+	const struct sk_task_extension *extension = sk_task_extension(task);
+
+	if (extension != NULL && extension->name != NULL)
+		return extension->name;
 	return task->future->ops->name != NULL ? task->future->ops->name : "unnamed";
 }
 

@@ -86,10 +86,17 @@ struct skua_task {
 	bool again;        /* to be queued at the end of this poll */
 	bool abandoned;    /* the runtime was freed before it ended */
 	bool blocking;     /* a job of the blocking pool: never queued or polled */
+	bool extended;     /* the cell ends with a struct sk_task_extension */
+	uint8_t priority;  /* SKUA_PRIORITY_* */
 #ifdef SK_CHAOS
 	skua_task *live_previous, *live_next; /* live.h */
 	uint64_t number;                      /* in the order of spawns */
 #endif
+};
+
+/* What few tasks have, so that the others do without: the end of the cell. */
+struct sk_task_extension {
+	_Alignas(max_align_t) const char *name; /* instead of the future's, or NULL */
 };
 
 /*
@@ -97,6 +104,20 @@ struct skua_task {
  * `payload` are copied behind the header; without a payload the caller fills them. NULL: no memory.
  */
 skua_task *sk_task_new(struct sk_sched *sched, const void *payload, size_t size, bool joinable);
+
+/* The same with an extension, which is zeroed. The payload must be given. */
+skua_task *sk_task_new_extended(struct sk_sched *sched, const void *payload, size_t size,
+				bool joinable);
+
+/* The extension of a task, or NULL. */
+static inline struct sk_task_extension *sk_task_extension(const skua_task *task)
+{
+	const size_t size = sizeof(struct sk_task_extension);
+
+	if (!task->extended)
+		return NULL;
+	return (struct sk_task_extension *)(void *)((char *)(uintptr_t)task + task->size - size);
+}
 
 /* Where the payload is: the future, by value. */
 static inline void *sk_task_payload(skua_task *task)

@@ -13,6 +13,7 @@
 #ifndef SKUA_SCHED_TIMER_H
 #define SKUA_SCHED_TIMER_H
 
+#include "sched/interrupt.h"
 #include "sched/obligation.h"
 #include "sched/sync.h"
 #include "sched/waiter.h"
@@ -28,10 +29,8 @@ struct __attribute__((may_alias)) sk_timer {
 	uint32_t position; /* in the heap, from 1; 0: not in it. Under the shard's lock */
 
 	/* For skua_timeout (runtime/time.c). */
-	int16_t overdue; /* why the operation is to be interrupted, -ETIMEDOUT, or 0 */
-	bool relative;   /* `deadline` is still a length of time */
-	bool delivered;  /* an await inside the operation has been interrupted */
-	uint8_t around; /* how many skua_timeout with this timer are being polled: 1, or a mistake */
+	bool relative; /* `deadline` is still a length of time */
+	struct sk_interrupt interrupt;
 };
 
 _Static_assert(sizeof(struct sk_timer) <= sizeof(skua_timer), "skua_timer is too small");

@@ -459,13 +459,13 @@ T_TEST(task, a_deadline_interrupts_once_and_comes_first)
 	struct sk_sched *sched = new_sched(1);
 	skua_task *task = new_probe(sched, false);
 	skua_cx cx = task_cx(task);
-	struct sk_timer timer = {0};
+	struct sk_interrupt deadline = {.error = -ETIMEDOUT};
 
 	sk_task_cancel(task);
-	cx.deadline = &timer;
+	sk_interrupt_enter(&deadline, &cx);
 	T_EQ(skua_cx_interrupt(&cx), -ECANCELED);
-	T_ASSERT(timer.delivered);
-	T_NULL(cx.deadline);
+	T_ASSERT(deadline.delivered);
+	T_EQ(cx.due, 0);
 	T_EQ(task->delivered, SK_CANCEL_NONE);
 	T_EQ(skua_cx_interrupt(&cx), -ECANCELED);
 	T_EQ(task->delivered, SK_CANCEL_OWN);

@@ -108,9 +108,10 @@ struct skua_cx {
 	skua_task *task;
 	skua_runtime *runtime;
 	void *worker;
-	void *deadline;
+	void *interrupts;
 	int32_t budget;
-	int32_t reserved;
+	uint16_t due;
+	uint16_t shields;
 	uint64_t more[2];
 };
 
@@ -135,9 +136,10 @@ SKUA_API int skua_cx_cancelled(const skua_cx *cx);
 /*
  * For futures written by hand: what this await has to return at once instead of going on, or 0.
  * It is -ECANCELED, handed out once when the task is cancelled, once when the runtime is being
- * freed, and once when the time of a skua_timeout around this await is up (which then makes
- * -ETIMEDOUT of it). Call it first in a leaf's poll; when it is not 0, take back whatever is
- * registered and return it. From a poll; never blocks.
+ * freed, and once for each thing around this await that wants it to end: a skua_timeout whose time is
+ * up (which then makes -ETIMEDOUT of it), a token, a select that has another winner. Under a
+ * skua_shield it is 0, but for what stands inside the shield. Call it first in a leaf's poll; when it
+ * is not 0, take back whatever is registered and return it. From a poll; never blocks.
  */
 SKUA_API int skua_cx_interrupt(skua_cx *cx);
 

@@ -29,6 +29,27 @@ SKUA_API SKUA_MUST_USE int skua_spawn(skua_runtime *runtime, const skua_future *
 				      skua_task **task);
 
 /*
+ * How urgent a task is. Interactive tasks run before normal ones and those before background ones, but
+ * none starves: docs/semantics.md states the bounds.
+ */
+enum { SKUA_PRIORITY_NORMAL = 0, SKUA_PRIORITY_INTERACTIVE = 1, SKUA_PRIORITY_BACKGROUND = 2 };
+
+/* What skua_spawn_with takes besides the future. Zeroed, but for struct_size, it is skua_spawn. */
+typedef struct skua_spawn_options {
+	size_t struct_size; /* sizeof(skua_spawn_options) */
+	uint32_t priority;  /* SKUA_PRIORITY_* */
+	uint32_t reserved;  /* 0 */
+	const char *name;   /* for messages; static storage; NULL: that of the future's kind */
+} skua_spawn_options;
+
+/*
+ * skua_spawn with options; NULL is the same as none. Returns what skua_spawn does, and -EINVAL if
+ * the options are none that this version knows. Any thread; never blocks.
+ */
+SKUA_API SKUA_MUST_USE int skua_spawn_with(skua_runtime *runtime, const skua_future *future,
+					   const skua_spawn_options *options, skua_task **task);
+
+/*
  * Awaits the end of a task, and gives its result. When ready, the handle is gone and *task is NULL.
  * A cancelled wait (-ECANCELED) keeps the handle: *task is not NULL then, which tells
  * it from a task whose own result is that number.
@@ -63,7 +84,8 @@ SKUA_API int skua_cancel(skua_task *task);
 /* Whether the task has ended, so that joining it is ready at once. Any thread; never blocks. */
 SKUA_API int skua_task_finished(const skua_task *task);
 
-/* The name of the task's kind (skua_future_ops.name). Any thread; never blocks. */
+/* The name that it was spawned with, or else that of its kind (skua_future_ops.name). Any thread; never
+ * blocks. */
 SKUA_API const char *skua_task_name(const skua_task *task);
 
 /*

@@ -23,7 +23,7 @@ extern "C" {
  * skua_timer_cancel first.
  */
 typedef struct SKUA_MAY_ALIAS skua_timer {
-	uint64_t opaque[10];
+	uint64_t opaque[12];
 } skua_timer;
 
 /* Now, in nanoseconds of the monotonic clock. Any thread; never blocks. */

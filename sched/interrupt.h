@@ -1,0 +1,67 @@
+/*
+ * interrupt.h - what can stop an operation besides the cancellation of its task: a deadline around it,
+ * a cancelled token, a faster branch of the same select.
+ *
+ * An interrupt is a member of whatever stands around the operation. For the time of each poll it is
+ * in the chain of the context, the innermost first. It is due when it has an error; then the first
+ * leaf inside that asks (skua_cx_interrupt) takes back what it had registered and returns -ECANCELED,
+ * once for each interrupt; and when the operation ends with that, the one who stands around it makes
+ * its own error of it. So nothing is abandoned half-way, code inside may await while it cleans up, and
+ * nobody mistakes another's interrupt for his own.
+ *
+ * Of several that are due the outermost goes first: what ends most. A shield keeps out those that stand
+ * around it, and the cancellation of the task, but not those inside it; they are delivered after it.
+ */
+#ifndef SKUA_SCHED_INTERRUPT_H
+#define SKUA_SCHED_INTERRUPT_H
+
+#include <errno.h>
+#include <stdbool.h>
+
+#include "skua/future.h"
+
+/* May alias: it lives in storages that users assign as a whole. */
+struct __attribute__((may_alias)) sk_interrupt {
+	struct sk_interrupt *outer; /* the next in the chain */
+	int16_t error;              /* why the operation is to end, or 0 */
+	bool delivered;             /* a leaf inside has been told */
+	bool is_deadline;           /* a member of a sk_timer */
+	uint8_t around;             /* how often it is in the chain: once, or a mistake */
+	uint8_t unused;
+	uint16_t shields; /* that stand around it */
+};
+
+/* Begins the poll of the operation inside. */
+static inline void sk_interrupt_enter(struct sk_interrupt *self, skua_cx *cx)
+{
+	if (self->around++ > 0)
+		return;
+	self->outer = (struct sk_interrupt *)cx->interrupts;
+	self->shields = cx->shields;
+	cx->interrupts = self;
+	if (self->error != 0 && !self->delivered)
+		cx->due++;
+}
+
+/* Ends it. False: the same interrupt stands around itself, which is a mistake of the caller's. */
+static inline bool sk_interrupt_leave(struct sk_interrupt *self, skua_cx *cx)
+{
+	if (--self->around > 0)
+		return false;
+	cx->interrupts = self->outer;
+	if (self->error != 0 && !self->delivered)
+		cx->due--;
+	return true;
+}
+
+/* The operation has ended with `result`: what that means outside, and the interrupt is as new. */
+static inline skua_poll sk_interrupt_finish(struct sk_interrupt *self, skua_poll result)
+{
+	if (self->delivered && result == -ECANCELED)
+		result = self->error;
+	self->error = 0;
+	self->delivered = false;
+	return result;
+}
+
+#endif /* SKUA_SCHED_INTERRUPT_H */
