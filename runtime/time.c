@@ -1,12 +1,10 @@
 /*
- * time.c - skua/time.h: sleeping, and a deadline on any await.
+ * time.c - skua/time.h: sleeping, ticking, and a deadline on any await.
  *
- * A deadline is delivered like a cancellation. When the timer has fired, the operation is polled
- * once more; the first leaf inside it that asks (skua_cx_interrupt) takes back what it had
- * registered and returns -ECANCELED, once; and when the operation ends with that, skua_timeout
- * makes -ETIMEDOUT of it. So no operation is ever abandoned half-way, code inside can await while
- * it cleans up, and -ETIMEDOUT always means the deadline that one has written oneself: an outer one
- * looks like the cancellation that it is.
+ * A deadline is an interrupt (sched/interrupt.h). When the timer has fired, the operation is polled once
+ * more; the first leaf inside it that asks takes back what it had registered and returns -ECANCELED; and
+ * when the operation ends with that, skua_timeout makes -ETIMEDOUT of it. So -ETIMEDOUT always means the
+ * deadline that one has written oneself: an outer one looks like the cancellation that it is.
  */
 #include "skua/time.h"
 
@@ -17,92 +15,117 @@
 #include "sched/timer.h"
 #include "sched/worker.h"
 
-uint64_t skua_now(void)
+/* The scheduler for the one who polls, or NULL. */
+static struct sk_sched *sched_of(const skua_cx *cx)
 {
-	return sk_now();
-}
-
-/* The shard for the one who polls: that of his worker, or the first under a foreign executor. */
-static int arm(skua_cx *cx, struct sk_timer *timer, uint64_t deadline)
-{
-	struct sk_worker *worker = cx->worker;
-	struct sk_sched *sched;
-	bool earliest = false;
-	int rc;
+	const struct sk_worker *worker = cx->worker;
 
 	if (worker != NULL)
-		return sk_timer_arm(&worker->timers, timer, deadline, cx, &earliest);
-	if (cx->runtime == NULL)
-		return -EINVAL;
-	sched = cx->runtime->head.sched;
-	rc = sk_timer_arm(&sched->workers[0]->timers, timer, deadline, cx, &earliest);
-	if (rc == 0 && earliest)
-		sk_sched_timer_changed(sched, 0);
+		return worker->sched;
+	return cx->runtime != NULL ? cx->runtime->head.sched : NULL;
+}
+
+/* In the wheel of the worker; under a foreign executor in that of any. */
+static int arm(skua_cx *cx, struct sk_timer *timer, uint64_t deadline, uint64_t now)
+{
+	struct sk_worker *worker = cx->worker;
+	struct sk_sched *sched = sched_of(cx);
+	unsigned index;
+	int rc;
+
+	timer->moved = false;
+	if (worker != NULL)
+		return sk_timer_arm(
+			&worker->timers, timer, deadline,
+			sk_clock_is_system(&sched->clock) ? sk_granule(deadline - now) : 1, cx);
+	index = sk_thread_stripe() % sched->options.workers;
+	rc = sk_timer_arm_from_outside(&sched->workers[index]->timers, timer, deadline, cx);
+	if (rc == 0)
+		sk_sched_timer_changed(sched, index);
 	return rc;
 }
 
-static uint64_t after(uint64_t ns)
+static uint64_t after(uint64_t now, uint64_t ns)
 {
-	uint64_t now = sk_now();
-
 	return ns < SK_FOREVER - now ? now + ns : SK_FOREVER;
 }
+
+/* Whether an armed timer is due. One that has fired too early, because it was put off meanwhile, is armed
+ * again. Returns 1, 0 or -ENOMEM. */
+static int is_due(skua_cx *cx, struct sk_timer *timer)
+{
+	uint64_t now, deadline = timer->deadline;
+
+	if (!sk_timer_has_fired(timer))
+		return 0;
+	if (!timer->moved)
+		return 1;
+	now = sk_clock_now(&sched_of(cx)->clock);
+	if (deadline <= now)
+		return 1;
+	sk_timer_disarm(timer);
+	return arm(cx, timer, deadline, now);
+}
+
+/* ---- Sleeping ---- */
 
 /* Polls an armed timer. */
 static skua_poll poll_timer(skua_cx *cx, struct sk_timer *timer)
 {
-	skua_poll waits = sk_slot_wait(&timer->slot, cx);
+	int due = is_due(cx, timer);
+	skua_poll waits = due < 0 ? due : 0;
 
+	if (due == 0)
+		waits = sk_slot_wait(&timer->entry->slot, cx);
+	/* It may have fired at this moment: then the next poll sees to it. */
+	if (waits == 0 && due == 0 && timer->moved) {
+		skua_waker_wake_by_ref(skua_cx_waker(cx));
+		return SKUA_PENDING;
+	}
 	if (waits != SKUA_PENDING)
 		sk_timer_disarm(timer);
 	return waits;
 }
 
-static skua_poll sleep_for(skua_cx *cx, skua_timer *storage, uint64_t deadline)
+/* Until `when`, or for `ns` if that is 0. */
+static skua_poll sleep_for(skua_cx *cx, struct sk_timer *timer, uint64_t when, uint64_t ns)
 {
-	struct sk_timer *timer = sk_timer_of(storage);
+	struct sk_sched *sched = sched_of(cx);
+	int interrupt = timer->interrupt.around > 0 ? -EINVAL : sk_cx_interrupt(cx);
+	uint64_t now;
 	int rc;
 
+	if (interrupt == -EINVAL)
+		return interrupt;
+	if (interrupt != 0) {
+		sk_timer_disarm(timer);
+		return interrupt;
+	}
+	if (sk_timer_is_armed(timer))
+		return poll_timer(cx, timer);
 	if (!sk_cx_budget(cx))
 		return SKUA_PENDING;
-	if (deadline <= sk_now())
+	if (when == 0 && ns == 0)
 		return 0;
-	rc = arm(cx, timer, deadline);
+	if (sched == NULL)
+		return -EINVAL;
+	now = sk_clock_now(&sched->clock);
+	if (ns > 0)
+		when = after(now, ns);
+	if (when <= now)
+		return 0;
+	rc = arm(cx, timer, when, now);
 	return rc < 0 ? rc : SKUA_PENDING;
 }
 
-skua_poll skua_sleep(skua_cx *cx, skua_timer *storage, uint64_t ns)
+skua_poll skua_sleep(skua_cx *cx, skua_timer *timer, uint64_t ns)
 {
-	struct sk_timer *timer = sk_timer_of(storage);
-	int interrupt;
-
-	if (timer->interrupt.around > 0)
-		return -EINVAL;
-	interrupt = sk_cx_interrupt(cx);
-	if (interrupt != 0) {
-		sk_timer_disarm(timer);
-		return interrupt;
-	}
-	if (sk_timer_is_armed(timer))
-		return poll_timer(cx, timer);
-	return sleep_for(cx, storage, after(ns));
+	return sleep_for(cx, sk_timer_of(timer), 0, ns);
 }
 
-skua_poll skua_sleep_until(skua_cx *cx, skua_timer *storage, uint64_t when)
+skua_poll skua_sleep_until(skua_cx *cx, skua_timer *timer, uint64_t when)
 {
-	struct sk_timer *timer = sk_timer_of(storage);
-	int interrupt;
-
-	if (timer->interrupt.around > 0)
-		return -EINVAL;
-	interrupt = sk_cx_interrupt(cx);
-	if (interrupt != 0) {
-		sk_timer_disarm(timer);
-		return interrupt;
-	}
-	if (sk_timer_is_armed(timer))
-		return poll_timer(cx, timer);
-	return sleep_for(cx, storage, when);
+	return sleep_for(cx, sk_timer_of(timer), when, 0);
 }
 
 void skua_timer_cancel(skua_timer *storage)
@@ -114,13 +137,78 @@ void skua_timer_cancel(skua_timer *storage)
 	timer->interrupt.delivered = false;
 }
 
+int skua_timer_reset(skua_cx *cx, skua_timer *storage, uint64_t when)
+{
+	struct sk_timer *timer = sk_timer_of(storage);
+
+	if (!sk_timer_is_armed(timer))
+		return -EINVAL;
+	if (when >= timer->deadline) {
+		timer->moved = timer->moved || when > timer->deadline;
+		timer->deadline = when;
+		return 0;
+	}
+	sk_timer_disarm(timer);
+	return arm(cx, timer, when, sk_clock_now(&sched_of(cx)->clock));
+}
+
+/* ---- Ticking ---- */
+
+/* May alias: see skua_interval. */
+struct __attribute__((may_alias)) interval {
+	skua_timer timer;
+	uint64_t next; /* tick, a moment */
+	uint64_t period;
+	uint32_t missed;
+};
+
+_Static_assert(sizeof(struct interval) <= sizeof(skua_interval), "skua_interval is too small");
+
+int skua_interval_init(skua_interval *storage, uint64_t first, uint64_t period, uint32_t missed)
+{
+	struct interval *interval = (struct interval *)(void *)storage;
+
+	if (period == 0 || missed > SKUA_MISSED_SKIP)
+		return -EINVAL;
+	*storage = (skua_interval){0};
+	interval->next = first != 0 ? first : skua_now();
+	interval->period = period;
+	interval->missed = missed;
+	return 0;
+}
+
+/* The tick that was due at `next` has been taken. Returns how many after it are left out. */
+static uint64_t go_on(struct interval *interval, uint64_t now)
+{
+	uint64_t late = now > interval->next ? now - interval->next : 0, left_out = 0;
+
+	if (interval->missed == SKUA_MISSED_DELAY)
+		interval->next = now;
+	if (interval->missed == SKUA_MISSED_SKIP)
+		left_out = late / interval->period;
+	interval->next = after(interval->next + left_out * interval->period, interval->period);
+	return left_out;
+}
+
+skua_poll skua_tick(skua_cx *cx, skua_interval *storage)
+{
+	struct interval *interval = (struct interval *)(void *)storage;
+	skua_poll slept = skua_sleep_until(cx, &interval->timer, interval->next);
+
+	if (slept != 0)
+		return slept;
+	return (skua_poll)go_on(interval, sk_clock_now(&sched_of(cx)->clock));
+}
+
 /* ---- Deadlines ---- */
 
 /* Before the operation is polled: is the time up? */
 static void begin(skua_cx *cx, struct sk_timer *timer)
 {
-	if (sk_timer_is_armed(timer) && sk_slot_is_ready(&timer->slot))
-		timer->interrupt.error = -ETIMEDOUT;
+	int due = sk_timer_is_armed(timer) ? is_due(cx, timer) : 0;
+
+	if (due != 0)
+		timer->interrupt.error = (int16_t)(due < 0 ? due : -ETIMEDOUT);
 	timer->interrupt.is_deadline = true;
 	sk_interrupt_enter(&timer->interrupt, cx);
 }
@@ -148,10 +236,23 @@ void skua_deadline_begin(skua_cx *cx, skua_timer *storage, uint64_t when)
 	begin(cx, timer);
 }
 
+/* The operation has to wait: the time begins to run. Returns 0, or why it is to be interrupted. */
+static int start(skua_cx *cx, struct sk_timer *timer)
+{
+	struct sk_sched *sched = sched_of(cx);
+	uint64_t now, deadline;
+
+	if (sched == NULL)
+		return -EINVAL;
+	now = sk_clock_now(&sched->clock);
+	deadline = timer->relative ? after(now, timer->deadline) : timer->deadline;
+	timer->relative = false;
+	return deadline <= now ? -ETIMEDOUT : arm(cx, timer, deadline, now);
+}
+
 skua_poll skua_timeout_end(skua_cx *cx, skua_timer *storage, skua_poll result)
 {
 	struct sk_timer *timer = sk_timer_of(storage);
-	uint64_t deadline;
 
 	/* The timer of an outer skua_timeout: see skua_timer. */
 	if (!sk_interrupt_leave(&timer->interrupt, cx))
@@ -165,16 +266,34 @@ skua_poll skua_timeout_end(skua_cx *cx, skua_timer *storage, skua_poll result)
 	if (sk_timer_is_armed(timer)) {
 		/* Under a foreign executor the waker may have changed; and if it has fired since
 		 * begin, the wake for that is on its way. */
-		(void)sk_slot_wait(&timer->slot, cx);
+		(void)sk_slot_wait(&timer->entry->slot, cx);
 		return result;
 	}
-	deadline = timer->relative ? after(timer->deadline) : timer->deadline;
-	if (deadline <= sk_now())
-		timer->interrupt.error = -ETIMEDOUT;
-	else
-		timer->interrupt.error = (int16_t)arm(cx, timer, deadline);
+	timer->interrupt.error = (int16_t)start(cx, timer);
 	/* No time left, or no memory for a timer: the next poll is to deliver that. */
 	if (timer->interrupt.error != 0)
 		skua_waker_wake_by_ref(skua_cx_waker(cx));
 	return result;
+}
+
+uint64_t skua_cx_deadline(const skua_cx *cx)
+{
+	uint64_t nearest = SKUA_NEVER;
+
+	for (const struct sk_interrupt *i = cx->interrupts; i != NULL; i = i->outer) {
+		const struct sk_timer *timer =
+			(const struct sk_timer *)(const void *)((const char *)i -
+								offsetof(struct sk_timer,
+									 interrupt));
+		uint64_t deadline;
+
+		if (!i->is_deadline)
+			continue;
+		deadline = timer->deadline;
+		if (!sk_timer_is_armed(timer) && timer->relative && sched_of(cx) != NULL)
+			deadline = after(sk_clock_now(&sched_of(cx)->clock), timer->deadline);
+		if (deadline < nearest)
+			nearest = deadline;
+	}
+	return nearest;
 }

@@ -57,6 +57,15 @@ void sk_blocking_join(struct sk_blocking *pool);
 /* Marks the thread-local pointer of a thread of the pool, which leads to the scheduler. */
 enum { SK_JOB_THREAD = 1 };
 
+/* The scheduler to whose pool the calling thread belongs, or NULL. */
+static inline struct sk_sched *sk_blocking_current(void)
+{
+	uintptr_t value = (uintptr_t)sk_thread_local();
+
+	return (value & SK_JOB_THREAD) != 0 ? (struct sk_sched *)(value & ~(uintptr_t)SK_JOB_THREAD)
+					    : NULL;
+}
+
 /* Whether the calling thread belongs to the pool of this scheduler. */
 bool sk_blocking_is_job_thread(const struct sk_sched *sched);
 

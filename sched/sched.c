@@ -28,6 +28,7 @@ static void free_memory(struct sk_sched *sched)
 		sk_free_aligned(worker);
 	}
 	sk_free(sched->workers);
+	sk_clock_destroy(&sched->clock);
 	sk_cond_destroy(&sched->drained);
 	sk_mutex_destroy(&sched->drain_lock);
 	sk_free_aligned(sched);
@@ -56,6 +57,7 @@ int sk_sched_new(const struct sk_sched_options *options, struct sk_sched **out)
 	sched->options = *options;
 	sk_idle_init(&sched->idle, options->workers);
 	sk_demand_init(&sched->demand, options->workers);
+	sk_clock_init(&sched->clock);
 	sk_mutex_init(&sched->drain_lock);
 	sk_cond_init(&sched->drained);
 	sched->workers = sk_calloc(options->workers, sizeof(struct sk_worker *));
@@ -390,20 +392,20 @@ static void check_estimate(struct sk_sched *sched, struct sk_worker *worker, uin
 }
 
 /* One worker that is awake. Returns whether it is stuck. */
-static bool help(struct sk_sched *sched, struct sk_worker *worker, uint64_t tick, uint64_t now,
-		 uint64_t elapsed)
+static bool help(struct sk_sched *sched, struct sk_worker *worker, uint64_t tick, uint64_t elapsed)
 {
-	uint64_t polls = tick - worker->monitor_tick;
+	uint64_t polls = tick - worker->monitor_tick, time = sk_clock_now(&sched->clock);
 
-	if (sk_timers_next(&worker->timers) < now - LATE_NS)
-		sk_timers_fire(&worker->timers, now);
+	if (sk_timers_next(&worker->timers) < time - LATE_NS ||
+	    sk_timers_have_mail(&worker->timers))
+		sk_timers_fire_for_owner(&worker->timers, time);
 	if (polls > 0) {
 		check_estimate(sched, worker, polls, elapsed);
 		return false;
 	}
 	/* It has been in the same poll since the last look. */
 	sk_store(&worker->stuck_tick, tick, SK_RELAXED);
-	sk_timers_fire(&worker->timers, now);
+	sk_timers_fire_for_owner(&worker->timers, time);
 	if (!sk_worker_has_backlog(worker))
 		return true;
 	sk_fence();
@@ -412,10 +414,13 @@ static bool help(struct sk_sched *sched, struct sk_worker *worker, uint64_t tick
 	return true;
 }
 
-/* A sleeping worker does not give back the memory of its tasks that ended elsewhere. */
+/* A sleeping worker does not give back the memory of its tasks that ended elsewhere, nor that of its
+ * timers that were disarmed there. */
 static void reap_sleeper(struct sk_sched *sched, unsigned index)
 {
-	if (sk_load(&sched->workers[index]->dead, SK_RELAXED) != NULL &&
+	struct sk_worker *worker = sched->workers[index];
+
+	if ((sk_load(&worker->dead, SK_RELAXED) != NULL || sk_timers_have_mail(&worker->timers)) &&
 	    sk_idle_claim_worker(&sched->idle, index))
 		wake_claimed(sched, (int)index);
 }
@@ -459,7 +464,7 @@ bool sk_sched_monitor(struct sk_sched *sched)
 		}
 		if (!sk_idle_is_asleep(&sched->idle, i)) {
 			all_asleep = false;
-			stuck += help(sched, worker, tick, now, elapsed);
+			stuck += help(sched, worker, tick, elapsed);
 		} else if (reap) {
 			reap_sleeper(sched, i);
 		}
@@ -489,6 +494,67 @@ void sk_sched_timer_changed(struct sk_sched *sched, unsigned index)
 	sk_fence();
 	if (sk_idle_claim_worker(&sched->idle, index))
 		wake_claimed(sched, (int)index);
+}
+
+void sk_sched_clock_changed(struct sk_sched *sched)
+{
+	for (uint32_t i = 0; i < sched->options.workers; i++)
+		sk_sched_timer_changed(sched, i);
+}
+
+/* Whether nothing can happen without a timer. */
+static bool is_quiet(struct sk_sched *sched)
+{
+	struct sk_blocking *pool = &sched->blocking;
+	bool quiet = sk_clock_is_awaited() && sk_idle_count(&sched->idle) == sched->options.workers;
+
+	for (uint32_t i = 0; quiet && i < sched->options.workers; i++)
+		quiet = !sk_worker_has_backlog(sched->workers[i]);
+	if (!quiet)
+		return false;
+	sk_mutex_lock(&pool->lock);
+	quiet = pool->spawned == pool->completed;
+	sk_mutex_unlock(&pool->lock);
+	return quiet;
+}
+
+/* Sleepers that have got mail do not know their next timer: they have to look first, and whoever of them
+ * goes to sleep last comes here again. */
+static bool deliver_mail(struct sk_sched *sched)
+{
+	bool any = false;
+
+	for (uint32_t i = 0; i < sched->options.workers; i++)
+		if (sk_timers_have_mail(&sched->workers[i]->timers)) {
+			sk_sched_timer_changed(sched, i);
+			any = true;
+		}
+	return any;
+}
+
+bool sk_sched_jump(struct sk_sched *sched, struct sk_worker *worker)
+{
+	struct sk_clock *clock = &sched->clock;
+	uint64_t next = SK_FOREVER;
+	bool jumps;
+
+	if (deliver_mail(sched))
+		return false;
+	sk_mutex_lock(&clock->lock);
+	for (uint32_t i = 0; i < sched->options.workers; i++)
+		if (sk_timers_next(&sched->workers[i]->timers) < next)
+			next = sk_timers_next(&sched->workers[i]->timers);
+	jumps = sk_load(&clock->state, SK_RELAXED) == SK_CLOCK_PAUSED && next != SK_FOREVER &&
+		next > clock->time && is_quiet(sched);
+	if (jumps)
+		clock->time = next;
+	sk_mutex_unlock(&clock->lock);
+	if (!jumps)
+		return false;
+	for (uint32_t i = 0; i < sched->options.workers; i++)
+		if (i != worker->index && sk_timers_next(&sched->workers[i]->timers) <= next)
+			sk_sched_timer_changed(sched, i);
+	return sk_timers_next(&worker->timers) <= next;
 }
 
 /* ---- The end ---- */

@@ -24,6 +24,7 @@
 #include <stdio.h>
 
 #include "sched/blocking.h"
+#include "sched/clock.h"
 #include "sched/demand.h"
 #include "sched/idle.h"
 #include "sched/inbox.h"
@@ -78,6 +79,7 @@ struct sk_sched_options {
 struct sk_sched {
 	struct sk_idle idle;
 	struct sk_demand demand SK_ALIGNED;
+	struct sk_clock clock SK_ALIGNED;
 	SK_ATOMIC(uint32_t) phase SK_ALIGNED;
 	SK_ATOMIC(uint32_t) monitoring; /* the driver looks after us */
 	SK_ATOMIC(uint32_t) stranded;   /* tasks wait behind a stuck worker, and nobody sleeps */
@@ -137,8 +139,13 @@ void sk_sched_events_waited(struct sk_sched *sched);
  * watch is called. */
 bool sk_sched_monitor(struct sk_sched *sched);
 
-/* Recomputes how long a worker may sleep, after a timer of its shard was armed from outside. */
+/* Has a worker look at its timers again: one was posted to it, or the clock has been moved. */
 void sk_sched_timer_changed(struct sk_sched *sched, unsigned index);
+void sk_sched_clock_changed(struct sk_sched *sched);
+
+/* Everybody sleeps, the last one is about to: moves a paused clock to the next timer, if nothing else can
+ * happen before that. True: a timer of this worker is due now. */
+bool sk_sched_jump(struct sk_sched *sched, struct sk_worker *worker);
 
 /* ---- Batches: how the driver publishes what one wait has brought ---- */
 

@@ -14,6 +14,7 @@
 
 #ifdef __linux__
 #include <linux/futex.h>
+#include <linux/membarrier.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
 #endif
@@ -48,6 +49,69 @@ void sk_fence(void)
 
 	sk_fetch_add(&word, 0, SK_SEQ_CST);
 }
+
+/* It knows nothing of membarrier. */
+void sk_fence_light(void)
+{
+	sk_fence();
+}
+
+void sk_fence_heavy(void)
+{
+	sk_fence();
+}
+
+void sk_fence_prepare(void)
+{
+}
+
+#else
+
+sk_flag sk_fence_light_is_free;
+
+#ifdef __linux__
+
+/* The command for "all threads of this process pass a fence" must have been asked for beforehand, by
+ * `register`; both are since Linux 4.14 (MEMBARRIER(2)). */
+static bool membarrier(int command)
+{
+	return syscall(SYS_membarrier, command, 0, 0) == 0;
+}
+
+void sk_fence_prepare(void)
+{
+	static sk_mutex lock = SK_MUTEX_INITIALIZER;
+	static bool asked;
+
+	sk_mutex_lock(&lock);
+	if (!asked)
+		sk_store(&sk_fence_light_is_free,
+			 membarrier(MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED), SK_RELAXED);
+	asked = true;
+	sk_mutex_unlock(&lock);
+}
+
+void sk_fence_heavy(void)
+{
+	sk_fence();
+	if (sk_load(&sk_fence_light_is_free, SK_RELAXED) &&
+	    !membarrier(MEMBARRIER_CMD_PRIVATE_EXPEDITED))
+		sk_panic("membarrier fails");
+	sk_fence();
+}
+
+#else
+
+void sk_fence_prepare(void)
+{
+}
+
+void sk_fence_heavy(void)
+{
+	sk_fence();
+}
+
+#endif
 #endif
 
 /* ---- Threads ---- */

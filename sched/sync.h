@@ -95,6 +95,31 @@ static inline void sk_fence(void)
 }
 #endif
 
+/*
+ * The same step for two sides of which one takes it all the time, and the other hardly ever: whoever
+ * passes the light one, and whoever passes the heavy one, are ordered as by two sk_fence. Where the
+ * system has membarrier(2), the light one costs nothing, and the heavy one interrupts every thread of
+ * the process; elsewhere both are fences. sk_fence_prepare comes first, once or more often.
+ */
+#ifdef SK_TSAN
+void sk_fence_light(void);
+#else
+typedef SK_ATOMIC(bool) sk_flag;
+extern sk_flag sk_fence_light_is_free;
+
+static inline void sk_fence_light(void)
+{
+	sk_point();
+	/* Relaxed: decided before sk_fence_prepare returns, and the same ever after. */
+	if (sk_load(&sk_fence_light_is_free, SK_RELAXED))
+		__atomic_signal_fence(__ATOMIC_SEQ_CST);
+	else
+		__atomic_thread_fence(__ATOMIC_SEQ_CST);
+}
+#endif
+void sk_fence_heavy(void);
+void sk_fence_prepare(void);
+
 /* Says that this thread only waits for another one. */
 static inline void sk_spin_hint(void)
 {

@@ -2,118 +2,199 @@
 #include "sched/timer.h"
 
 #include <errno.h>
-#include <string.h>
 
 #include "sched/task.h"
 
-/* The deadline stands beside the pointer, so that sifting does not touch the timers. */
-struct sk_timer_entry {
-	uint64_t deadline;
-	struct sk_timer *timer;
+enum { POSTED = 1, GONE = 2 };
+
+enum { FIRE_BATCH = 64, CHUNK_ENTRIES = 63 };
+
+/* Entries are made in chunks, which stay until the end. */
+struct sk_timer_chunk {
+	struct sk_timer_chunk *next;
+	struct sk_timer_entry entries[CHUNK_ENTRIES];
 };
 
-enum { ARITY = 4, FIRE_BATCH = 64 };
-
-void sk_timers_init(struct sk_timers *timers)
+void sk_timers_init(struct sk_timers *timers, const void *owner)
 {
 	sk_init(&timers->next, SK_FOREVER);
-	sk_mutex_init(&timers->lock);
-	timers->heap = NULL;
-	timers->count = timers->capacity = 0;
+	sk_bias_init(&timers->bias);
+	timers->owner = owner;
+}
+
+static bool is_owner(const struct sk_timers *timers)
+{
+	return sk_thread_local() == timers->owner;
+}
+
+/* ---- Under the lock ---- */
+
+static struct sk_timer_entry *entry_of(struct sk_wheel_entry *in_wheel)
+{
+	return (struct sk_timer_entry *)(void *)((char *)in_wheel -
+						 offsetof(struct sk_timer_entry, in_wheel));
+}
+
+static void put_back(struct sk_timers *timers, struct sk_timer_entry *entry)
+{
+	entry->next = timers->unused;
+	timers->unused = entry;
+}
+
+static void insert(struct sk_timers *timers, struct sk_timer_entry *entry, uint64_t moment)
+{
+	sk_wheel_insert(&timers->wheel, &entry->in_wheel, moment);
+	if (moment < sk_timers_next(timers))
+		sk_store(&timers->next, moment, SK_RELAXED);
+}
+
+/* What one visit has found. What is woken and freed is so after it: that may call foreign code. */
+struct visit {
+	unsigned fired, woken;
+	struct sk_timer_entry *singles;
+	sk_waiter waiters[FIRE_BATCH];
+};
+
+static void take_in(struct sk_timers *timers, struct sk_timer_entry *entry, struct visit *visit)
+{
+	/* Acquire: pairs with the release in post; if it is GONE, the entry is this side's alone. Release:
+	 * pairs with the acquire there; if it is not, `next` may be written again. */
+	uint32_t posted = sk_fetch_and(&entry->posted, ~(uint32_t)POSTED, SK_ACQ_REL);
+
+	if ((posted & GONE) == 0) {
+		insert(timers, entry, entry->in_wheel.moment);
+		return;
+	}
+	if (sk_wheel_holds(&entry->in_wheel))
+		sk_wheel_remove(&timers->wheel, &entry->in_wheel);
+	if (entry->single) {
+		entry->next = visit->singles;
+		visit->singles = entry;
+	} else {
+		put_back(timers, entry);
+	}
+}
+
+static void take_mail(struct sk_timers *timers, struct visit *visit)
+{
+	struct sk_timer_entry *entry;
+
+	if (!sk_timers_have_mail(timers))
+		return;
+	/* Acquire: pairs with the release in post. */
+	entry = sk_exchange(&timers->mail, NULL, SK_ACQUIRE);
+	while (entry != NULL) {
+		struct sk_timer_entry *next = entry->next;
+
+		take_in(timers, entry, visit);
+		entry = next;
+	}
+}
+
+static void look(struct sk_timers *timers, uint64_t now, struct visit *visit)
+{
+	struct sk_wheel_entry *in_wheel;
+
+	visit->fired = visit->woken = 0;
+	visit->singles = NULL;
+	take_mail(timers, visit);
+	while (visit->fired < FIRE_BATCH &&
+	       (in_wheel = sk_wheel_take(&timers->wheel, now)) != NULL) {
+		/* The last touch: whoever finds it ready may give it back. */
+		sk_waiter waiter = sk_slot_fire(&entry_of(in_wheel)->slot);
+
+		visit->fired++;
+		if (waiter != SK_NO_WAITER)
+			visit->waiters[visit->woken++] = waiter;
+	}
+	sk_store(&timers->next, sk_wheel_next(&timers->wheel), SK_RELAXED);
+}
+
+/* After it. Returns whether there may be more that is due. */
+static bool finish(struct visit *visit)
+{
+	for (unsigned i = 0; i < visit->woken; i++)
+		sk_waiter_wake(visit->waiters[i]);
+	while (visit->singles != NULL) {
+		struct sk_timer_entry *entry = visit->singles;
+
+		visit->singles = entry->next;
+		sk_free_sized(entry, sizeof *entry);
+	}
+	return visit->fired == FIRE_BATCH;
+}
+
+void sk_timers_refresh(struct sk_timers *timers)
+{
+	struct visit visit = {0};
+
+	sk_bias_enter(&timers->bias);
+	take_mail(timers, &visit);
+	sk_store(&timers->next, sk_wheel_next(&timers->wheel), SK_RELAXED);
+	sk_bias_leave(&timers->bias);
+	(void)finish(&visit);
+}
+
+unsigned sk_timers_fire(struct sk_timers *timers, uint64_t now)
+{
+	struct visit visit;
+	unsigned total = 0;
+
+	do {
+		if (sk_timers_next(timers) > now && !sk_timers_have_mail(timers))
+			break;
+		sk_bias_enter(&timers->bias);
+		look(timers, now, &visit);
+		sk_bias_leave(&timers->bias);
+		total += visit.fired;
+	} while (finish(&visit));
+	return total;
+}
+
+unsigned sk_timers_fire_for_owner(struct sk_timers *timers, uint64_t now)
+{
+	struct visit visit;
+	unsigned total = 0;
+
+	do {
+		if (sk_timers_next(timers) > now && !sk_timers_have_mail(timers))
+			break;
+		if (!sk_bias_try_take(&timers->bias))
+			break;
+		look(timers, now, &visit);
+		sk_bias_give_back(&timers->bias);
+		total += visit.fired;
+	} while (finish(&visit));
+	return total;
 }
 
 void sk_timers_destroy(struct sk_timers *timers)
 {
-	sk_free(timers->heap);
-	sk_mutex_destroy(&timers->lock);
-}
+	struct sk_wheel_entry *in_wheel;
+	struct visit visit = {0};
 
-/* ---- The heap; all of this under the lock. Positions count from 1. ---- */
+	/* What a foreign executor has left behind. */
+	take_mail(timers, &visit);
+	while ((in_wheel = sk_wheel_take(&timers->wheel, SK_FOREVER)) != NULL) {
+		struct sk_timer_entry *entry = entry_of(in_wheel);
 
-static void place(struct sk_timers *timers, uint32_t position, struct sk_timer_entry entry)
-{
-	timers->heap[position - 1] = entry;
-	entry.timer->position = position;
-}
-
-static void sift_up(struct sk_timers *timers, uint32_t position, struct sk_timer_entry entry)
-{
-	while (position > 1) {
-		uint32_t parent = (position - 2) / ARITY + 1;
-
-		if (timers->heap[parent - 1].deadline <= entry.deadline)
-			break;
-		place(timers, position, timers->heap[parent - 1]);
-		position = parent;
+		sk_slot_reset(&entry->slot);
+		if (entry->single) {
+			entry->next = visit.singles;
+			visit.singles = entry;
+		}
 	}
-	place(timers, position, entry);
-}
+	(void)finish(&visit);
+	while (timers->chunks != NULL) {
+		struct sk_timer_chunk *chunk = timers->chunks;
 
-static void sift_down(struct sk_timers *timers, uint32_t position, struct sk_timer_entry entry)
-{
-	for (;;) {
-		uint64_t first = (uint64_t)(position - 1) * ARITY + 2, least = 0;
-
-		for (uint64_t child = first; child < first + ARITY && child <= timers->count;
-		     child++)
-			if (least == 0 ||
-			    timers->heap[child - 1].deadline < timers->heap[least - 1].deadline)
-				least = child;
-		if (least == 0 || timers->heap[least - 1].deadline >= entry.deadline)
-			break;
-		place(timers, position, timers->heap[least - 1]);
-		position = (uint32_t)least;
+		timers->chunks = chunk->next;
+		sk_free_sized(chunk, sizeof *chunk);
 	}
-	place(timers, position, entry);
+	sk_bias_destroy(&timers->bias);
 }
 
-static void publish_next(struct sk_timers *timers)
-{
-	uint64_t next = timers->count > 0 ? timers->heap[0].deadline : SK_FOREVER;
-
-	sk_store(&timers->next, next, SK_RELAXED);
-}
-
-static int insert(struct sk_timers *timers, struct sk_timer *timer)
-{
-	struct sk_timer_entry entry = {timer->deadline, timer};
-
-	if (timers->count == timers->capacity) {
-		uint32_t capacity = timers->capacity == 0 ? 64 : timers->capacity * 2;
-		struct sk_timer_entry *heap = sk_malloc(capacity * sizeof *heap);
-
-		if (heap == NULL)
-			return -ENOMEM;
-		if (timers->count > 0)
-			memcpy(heap, timers->heap, timers->count * sizeof *heap);
-		sk_free(timers->heap);
-		timers->heap = heap;
-		timers->capacity = capacity;
-	}
-	timers->count++;
-	sift_up(timers, timers->count, entry);
-	publish_next(timers);
-	return 0;
-}
-
-static void delete (struct sk_timers *timers, struct sk_timer *timer)
-{
-	uint32_t position = timer->position;
-	struct sk_timer_entry last = timers->heap[--timers->count];
-
-	timer->position = 0;
-	if (last.timer == timer) {
-		publish_next(timers);
-		return;
-	}
-	if (last.deadline < timer->deadline)
-		sift_up(timers, position, last);
-	else
-		sift_down(timers, position, last);
-	publish_next(timers);
-}
-
-/* ---- Arming and firing ---- */
+/* ---- Arming ---- */
 
 /* The task ends, and has not awaited its timer to the end. */
 static void take_back(struct sk_obligation *obligation, skua_task *task)
@@ -125,72 +206,130 @@ static void take_back(struct sk_obligation *obligation, skua_task *task)
 
 static const struct sk_obligation_ops obligation_ops = {take_back, "timer"};
 
-int sk_timer_arm(struct sk_timers *timers, struct sk_timer *timer, uint64_t deadline,
-		 const skua_cx *cx, bool *earliest)
+/* The user's side of arming. */
+static void attach(struct sk_timer *timer, struct sk_timer_entry *entry, uint64_t deadline,
+		   const skua_cx *cx)
 {
-	skua_poll waits;
-	int rc;
-
-	sk_slot_init(&timer->slot);
+	timer->entry = entry;
 	timer->deadline = deadline;
-	waits = sk_slot_wait(&timer->slot, cx);
-	if (waits != SKUA_PENDING)
-		return (int)waits;
-	sk_mutex_lock(&timers->lock);
-	rc = insert(timers, timer);
-	*earliest = rc == 0 && timer->position == 1;
-	sk_mutex_unlock(&timers->lock);
-	if (rc < 0) {
-		sk_slot_reset(&timer->slot);
-		return rc;
-	}
-	timer->timers = timers;
 	timer->obligation.ops = &obligation_ops;
 	if (cx->task != NULL)
 		sk_obligation_add(&cx->task->obligations, &timer->obligation);
+}
+
+/* More entries for the store. Outside the lock, since it allocates. */
+static bool add_chunk(struct sk_timers *timers)
+{
+	struct sk_timer_chunk *chunk = sk_calloc(1, sizeof *chunk);
+
+	if (chunk == NULL)
+		return false;
+	sk_bias_enter(&timers->bias);
+	chunk->next = timers->chunks;
+	timers->chunks = chunk;
+	for (unsigned i = 0; i < CHUNK_ENTRIES; i++) {
+		chunk->entries[i].timers = timers;
+		put_back(timers, &chunk->entries[i]);
+	}
+	sk_bias_leave(&timers->bias);
+	return true;
+}
+
+/* A multiple of the granule, not before the deadline. */
+static uint64_t round_up(uint64_t deadline, uint64_t granule)
+{
+	uint64_t rounded = (deadline + (granule - 1)) & ~(granule - 1);
+
+	return rounded >= deadline ? rounded : SK_FOREVER;
+}
+
+int sk_timer_arm(struct sk_timers *timers, struct sk_timer *timer, uint64_t deadline,
+		 uint64_t granule, const skua_cx *cx)
+{
+	sk_waiter waiter = sk_waiter_of(cx);
+	struct sk_timer_entry *entry;
+
+	if (waiter == SK_NO_WAITER)
+		return -ENOMEM;
+	sk_bias_enter(&timers->bias);
+	if (timers->unused == NULL) {
+		sk_bias_leave(&timers->bias);
+		if (!add_chunk(timers)) {
+			sk_waiter_drop(waiter);
+			return -ENOMEM;
+		}
+		/* Only the owner takes from the store. */
+		sk_bias_enter(&timers->bias);
+	}
+	entry = timers->unused;
+	timers->unused = entry->next;
+	/* Known to nobody else until it is in the wheel and the lock is left. */
+	sk_init(&entry->slot, waiter);
+	sk_init(&entry->posted, 0);
+	insert(timers, entry, round_up(deadline, granule));
+	sk_bias_leave(&timers->bias);
+	attach(timer, entry, deadline, cx);
+	return 0;
+}
+
+/* Leaves an entry for the owner, unless it is on its way already. */
+static void post(struct sk_timer_entry *entry, uint32_t what)
+{
+	struct sk_timers *timers = entry->timers;
+	struct sk_timer_entry *head;
+
+	/* Release: pairs with the acquire in take_in; this side is done with it. Acquire: pairs with the
+	 * release there. */
+	if ((sk_fetch_or(&entry->posted, what | POSTED, SK_ACQ_REL) & POSTED) != 0)
+		return;
+	head = sk_load(&timers->mail, SK_RELAXED);
+	do
+		entry->next = head;
+	/* Release: pairs with the acquire in take_mail. */
+	while (!sk_cas_weak(&timers->mail, &head, entry, SK_RELEASE, SK_RELAXED));
+}
+
+int sk_timer_arm_from_outside(struct sk_timers *timers, struct sk_timer *timer, uint64_t deadline,
+			      const skua_cx *cx)
+{
+	struct sk_timer_entry *entry = sk_calloc(1, sizeof *entry);
+	sk_waiter waiter;
+
+	if (entry == NULL)
+		return -ENOMEM;
+	waiter = sk_waiter_of(cx);
+	if (waiter == SK_NO_WAITER) {
+		sk_free_sized(entry, sizeof *entry);
+		return -ENOMEM;
+	}
+	sk_init(&entry->slot, waiter);
+	entry->single = true;
+	entry->timers = timers;
+	entry->in_wheel.moment = deadline;
+	attach(timer, entry, deadline, cx);
+	post(entry, 0);
 	return 0;
 }
 
 void sk_timer_disarm(struct sk_timer *timer)
 {
-	struct sk_timers *timers = timer->timers;
+	struct sk_timer_entry *entry = timer->entry;
+	struct sk_timers *timers;
 
-	if (timers == NULL)
+	if (entry == NULL)
 		return;
-	if (!sk_slot_is_ready(&timer->slot)) {
-		sk_mutex_lock(&timers->lock);
-		if (timer->position != 0)
-			delete (timers, timer);
-		sk_mutex_unlock(&timers->lock);
-	}
-	sk_slot_reset(&timer->slot);
+	timers = entry->timers;
+	timer->entry = NULL;
 	sk_obligation_remove(&timer->obligation);
-	timer->timers = NULL;
-	timer->position = 0;
-}
-
-unsigned sk_timers_fire(struct sk_timers *timers, uint64_t now)
-{
-	sk_waiter due[FIRE_BATCH];
-	unsigned count, total = 0;
-
-	do {
-		count = 0;
-		if (sk_timers_next(timers) > now)
-			break;
-		sk_mutex_lock(&timers->lock);
-		while (count < FIRE_BATCH && timers->count > 0 && timers->heap[0].deadline <= now) {
-			struct sk_timer *timer = timers->heap[0].timer;
-
-			delete (timers, timer);
-			/* The last touch: its owner may now see it ready and free it. */
-			due[count++] = sk_slot_fire(&timer->slot);
-		}
-		sk_mutex_unlock(&timers->lock);
-		/* Waking calls foreign code: never under the lock. */
-		for (unsigned i = 0; i < count; i++)
-			sk_waiter_wake(due[i]);
-		total += count;
-	} while (count == FIRE_BATCH);
-	return total;
+	/* From here on it wakes nobody. */
+	sk_slot_reset(&entry->slot);
+	if (entry->single || !is_owner(timers)) {
+		post(entry, GONE);
+		return;
+	}
+	sk_bias_enter(&timers->bias);
+	if (sk_wheel_holds(&entry->in_wheel))
+		sk_wheel_remove(&timers->wheel, &entry->in_wheel);
+	put_back(timers, entry);
+	sk_bias_leave(&timers->bias);
 }

@@ -99,11 +99,56 @@ static bool first_slot(const struct sk_wheel *wheel, unsigned *level, unsigned *
 	return false;
 }
 
-/* Empties a slot that begins at the position: what is due to the end of `due`, the rest to where it
- * belongs now. */
+/* Two lists that are in order become one; of equal ones those of `first` come first. */
+static struct sk_wheel_entry *merge(struct sk_wheel_entry *first, struct sk_wheel_entry *second)
+{
+	struct sk_wheel_entry *merged, **end = &merged;
+
+	while (first != NULL && second != NULL) {
+		struct sk_wheel_entry **from = second->moment < first->moment ? &second : &first;
+
+		*end = *from;
+		end = &(*end)->next;
+		*from = *end;
+	}
+	*end = first != NULL ? first : second;
+	return merged;
+}
+
+/* Sorts a list; entries of the same moment stay in their order. Runs that are in order, as most lists are
+ * from end to end, are merged like the digits of a binary counter: the n-th is that of 2^n runs. */
+static struct sk_wheel_entry *sort(struct sk_wheel_entry *list)
+{
+	struct sk_wheel_entry *counter[64] = {0}, *sorted = NULL;
+	unsigned runs = 0;
+
+	while (list != NULL) {
+		struct sk_wheel_entry *run = list, *last = list;
+		unsigned digit = 0;
+
+		while (last->next != NULL && last->moment <= last->next->moment)
+			last = last->next;
+		list = last->next;
+		last->next = NULL;
+		if (list == NULL && runs == 0)
+			return run;
+		runs++;
+		for (; counter[digit] != NULL; digit++) {
+			run = merge(counter[digit], run);
+			counter[digit] = NULL;
+		}
+		counter[digit] = run;
+	}
+	for (unsigned digit = 0; digit < 64; digit++)
+		sorted = merge(counter[digit], sorted);
+	return sorted;
+}
+
+/* Empties a slot that begins at the position: what is due goes into `due`, in order, and the rest to where
+ * it belongs now. */
 static void empty_slot(struct sk_wheel *wheel, unsigned level, unsigned slot, uint64_t now)
 {
-	struct sk_wheel_entry *entry = wheel->slots[level][slot].first;
+	struct sk_wheel_entry *entry = wheel->slots[level][slot].first, *due = NULL, **end = &due;
 
 	wheel->slots[level][slot].first = NULL;
 	wheel->used[level] &= ~(UINT64_C(1) << slot);
@@ -111,12 +156,18 @@ static void empty_slot(struct sk_wheel *wheel, unsigned level, unsigned slot, ui
 		struct sk_wheel_entry *next = entry->next;
 
 		if (entry->moment <= now) {
-			entry->level = DUE;
-			append(&wheel->due, entry);
+			*end = entry;
+			end = &entry->next;
 		} else {
 			place(wheel, entry);
 		}
 		entry = next;
+	}
+	*end = NULL;
+	for (entry = sort(due); entry != NULL; entry = due) {
+		due = entry->next;
+		entry->level = DUE;
+		append(&wheel->due, entry);
 	}
 }
 

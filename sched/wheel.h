@@ -15,8 +15,8 @@
  *   - the position may pass over slots that are empty without a look at them.
  *
  * A slot of level 0 may hold entries that are due and others that are not: what counts in the end is
- * the moment itself, in ns. Entries of the same moment come out in the order in which they went in:
- * each slot is first in, first out, and slots are emptied in order.
+ * the moment itself, in ns. Those that are due together come out in the order of their moments, and
+ * those of the same moment in the order in which they went in.
  *
  * Varghese and Lauck, "Hashed and Hierarchical Timing Wheels" (SOSP 1987), scheme 7; the digits and the
  * words are as in Tokio (runtime/time/wheel).

@@ -22,7 +22,7 @@ int sk_worker_init(struct sk_worker *worker, struct sk_sched *sched, unsigned in
 	sk_init(&worker->stuck_tick, UINT64_MAX);
 	sk_init(&worker->on_cpu, -1);
 	sk_parker_init(&worker->parker);
-	sk_timers_init(&worker->timers);
+	sk_timers_init(&worker->timers, worker);
 	return 0;
 }
 
@@ -420,7 +420,8 @@ static bool must_stay_awake(struct sk_worker *worker, bool spare)
 {
 	struct sk_sched *sched = worker->sched;
 
-	if (sk_load(&sched->phase, SK_RELAXED) != worker->phase)
+	if (sk_load(&sched->phase, SK_RELAXED) != worker->phase ||
+	    sk_timers_have_mail(&worker->timers))
 		return true;
 	for (uint32_t i = 0; i < sched->options.workers; i++)
 		if ((!spare || sk_idle_is_asleep(&sched->idle, i)) &&
@@ -498,6 +499,12 @@ static bool look_around(struct sk_worker *worker, bool *searching)
 	return false;
 }
 
+/* How long it may sleep. */
+static uint64_t next_timer(struct sk_worker *worker)
+{
+	return sk_clock_sleep_until(&worker->sched->clock, sk_timers_next(&worker->timers));
+}
+
 /* Sleeps by waiting for events, with the right to. Returns whether it was unparked. */
 static bool sleep_in_poll(struct sk_worker *worker)
 {
@@ -506,7 +513,7 @@ static bool sleep_in_poll(struct sk_worker *worker)
 
 	sk_store(&worker->sched->idle.polling, worker->index, SK_RELAXED);
 	if (sk_park_elsewhere(&worker->parker)) {
-		options->driver_ops->poll(options->driver, worker, sk_timers_next(&worker->timers));
+		options->driver_ops->poll(options->driver, worker, next_timer(worker));
 		notified = sk_park_end(&worker->parker);
 	}
 	sk_store(&worker->sched->idle.polling, UINT32_MAX, SK_RELAXED);
@@ -530,18 +537,22 @@ static bool sleep_somewhere(struct sk_worker *worker, bool spare)
 	sk_count(&worker->parks, 1);
 	if (right == SK_POLL_YOURS)
 		return sleep_in_poll(worker);
-	return sk_park(&worker->parker, sk_timers_next(&worker->timers));
+	return sk_park(&worker->parker, next_timer(worker));
 }
 
 /* Sleeps, unless there is work after all. Returns whether the worker comes back as a searcher. */
 static bool sleep_or_not(struct sk_worker *worker, bool searching)
 {
 	struct sk_idle *idle = &worker->sched->idle;
+	bool system_clock = sk_clock_is_system(&worker->sched->clock);
 	bool parked, spare, notified = false;
 
+	if (!system_clock)
+		sk_timers_refresh(&worker->timers);
 	sk_idle_sleep(idle, worker->index, searching);
 	spare = sk_demand_is_met(worker->sched);
-	parked = !must_stay_awake(worker, spare);
+	parked = !must_stay_awake(worker, spare) &&
+		 (system_clock || !sk_sched_jump(worker->sched, worker));
 	if (parked)
 		notified = sleep_somewhere(worker, spare);
 	if (notified)
@@ -589,7 +600,7 @@ static skua_task *find_work(struct sk_worker *worker)
 		if (!look_around(worker, &searching)) {
 			searching = sleep_or_not(worker, searching);
 			sk_sched_watch(sched);
-			sk_timers_fire(&worker->timers, sk_now());
+			sk_timers_fire(&worker->timers, sk_clock_now(&sched->clock));
 		}
 		worker->awake_since = sk_now();
 	}
@@ -615,10 +626,11 @@ static void look_for_events(struct sk_worker *worker, uint64_t now)
 
 static void maintain(struct sk_worker *worker)
 {
+	struct sk_clock *clock = &worker->sched->clock;
 	uint64_t now = sk_now();
 
 	measure(worker, now);
-	sk_timers_fire(&worker->timers, now);
+	sk_timers_fire(&worker->timers, sk_clock_is_system(clock) ? now : sk_clock_time(clock));
 	reap(worker);
 	look_for_events(worker, now);
 }

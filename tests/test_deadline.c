@@ -13,7 +13,7 @@ static int has_fired(skua_timer *timer)
 {
 	struct sk_timer *inner = sk_timer_of(timer);
 
-	return sk_timer_is_armed(inner) && sk_slot_is_ready(&inner->slot);
+	return sk_timer_is_armed(inner) && sk_timer_has_fired(inner);
 }
 
 /* Polls a future where it lies, so that the test sees it. */

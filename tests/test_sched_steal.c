@@ -185,16 +185,14 @@ static struct sleeper {
 static skua_poll await_timer(skua_cx *cx, struct step *self)
 {
 	struct sk_worker *worker = cx->worker;
-	bool earliest;
 
 	(void)self;
 	if (count_of(&sleeper.armed) == 0) {
-		T_EQ(sk_timer_arm(&worker->timers, &sleeper.timer, after_ms(15), cx, &earliest), 0);
-		T_ASSERT(earliest);
+		T_EQ(sk_timer_arm(&worker->timers, &sleeper.timer, after_ms(15), 1, cx), 0);
 		count_up(&sleeper.armed);
 		return SKUA_PENDING;
 	}
-	if (sk_slot_wait(&sleeper.timer.slot, cx) == SKUA_PENDING)
+	if (!sk_timer_has_fired(&sleeper.timer))
 		return SKUA_PENDING;
 	sk_timer_disarm(&sleeper.timer);
 	sleeper.worker = worker->index;

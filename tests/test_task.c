@@ -466,12 +466,26 @@ T_TEST(task, a_deadline_interrupts_once_and_comes_first)
 	T_EQ(skua_cx_interrupt(&cx), -ECANCELED);
 	T_ASSERT(deadline.delivered);
 	T_EQ(cx.due, 0);
+	T_ASSERT(sk_interrupt_leave(&deadline, &cx));
 	T_EQ(task->delivered, SK_CANCEL_NONE);
 	T_EQ(skua_cx_interrupt(&cx), -ECANCELED);
 	T_EQ(task->delivered, SK_CANCEL_OWN);
 	T_EQ(skua_cx_interrupt(&cx), 0);
 	sk_task_release(task);
 	end_sched(sched, 0);
+}
+
+T_TEST(task, a_deadline_that_nobody_asked_for_leaves_nothing_behind)
+{
+	struct sk_interrupt deadline = {.error = -ETIMEDOUT};
+	skua_cx cx = {0};
+
+	sk_interrupt_enter(&deadline, &cx);
+	T_EQ(cx.due, 1);
+	T_ASSERT(sk_interrupt_leave(&deadline, &cx));
+	T_EQ(cx.due, 0);
+	T_NULL(cx.interrupts);
+	T_EQ(sk_interrupt_finish(&deadline, -ECANCELED), -ECANCELED);
 }
 
 T_TEST(task, the_budget_ends_in_a_wake)

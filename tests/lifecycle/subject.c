@@ -221,9 +221,13 @@ static void fill_cell(void *argument)
 static void fire_timers(void *argument)
 {
 	struct sk_sched *sched = ((struct life *)argument)->stage.sched;
+	uint64_t now = sk_now() + 2 * LIFE_HOUR;
 
+	/* Again, if a worker is just at its timers. */
 	for (uint32_t i = 0; i < sched->options.workers; i++)
-		sk_timers_fire(&sched->workers[i]->timers, sk_now() + 2 * LIFE_HOUR);
+		while (sk_timers_next(&sched->workers[i]->timers) <= now &&
+		       sk_timers_fire_for_owner(&sched->workers[i]->timers, now) == 0)
+			sk_thread_yield();
 }
 
 void life_wake_subject(struct life *life)

@@ -311,6 +311,31 @@ bool mc_cas(uintptr_t address, unsigned size, uint64_t *expected, uint64_t value
 	return true;
 }
 
+/* The fence of a thread: it sees every store that the fences before it had seen; that orders what is
+ * read, but does not make plain accesses ordered: the clocks are left alone. */
+static void be_consistent(struct thread *thread)
+{
+	for (unsigned i = 0; i < mc->location_count; i++) {
+		uint32_t *all = &mc->consistent.view[i], *own = &thread->knows.view[i];
+
+		if (*all < *own)
+			*all = *own;
+		else
+			*own = *all;
+	}
+}
+
+void mc_fence_all(const void *where)
+{
+	if (mc == NULL || mc->thread_count == 0)
+		return;
+	mc_point();
+	/* Twice: what the last one brings, the first one sees. */
+	for (int i = 0; i < 2 * mc->thread_count; i++)
+		be_consistent(&mc->threads[i % mc->thread_count]);
+	mc_note("fence of all", 0, 0, where);
+}
+
 void mc_fence(int order, const void *where)
 {
 	struct thread *thread;
@@ -321,18 +346,8 @@ void mc_fence(int order, const void *where)
 	thread = self();
 	if (acquires(order))
 		mc_learn(&thread->knows, &thread->pending);
-	if (order == __ATOMIC_SEQ_CST) {
-		/* Each sees every store that the fences before it had seen; that orders what is read,
-		 * but does not make plain accesses ordered: the clocks are left alone. */
-		for (unsigned i = 0; i < mc->location_count; i++) {
-			uint32_t *all = &mc->consistent.view[i], *own = &thread->knows.view[i];
-
-			if (*all < *own)
-				*all = *own;
-			else
-				*own = *all;
-		}
-	}
+	if (order == __ATOMIC_SEQ_CST)
+		be_consistent(thread);
 	if (releases(order)) {
 		thread->released = thread->knows;
 		mc_passed_on();

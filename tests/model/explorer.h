@@ -117,6 +117,8 @@ uint64_t mc_rmw(enum mc_rmw operation, uintptr_t address, unsigned size, uint64_
 bool mc_cas(uintptr_t address, unsigned size, uint64_t *expected, uint64_t value, bool weak,
 	    int success, int failure, const void *where);
 void mc_fence(int order, const void *where);
+/* A sequentially consistent fence of every thread at once, as membarrier(2). */
+void mc_fence_all(const void *where);
 
 /* A plain access of `size` bytes. */
 void mc_plain(uintptr_t address, size_t size, bool write, const void *where);

@@ -222,7 +222,6 @@ static skua_poll sleep_poll(skua_cx *cx, skua_future *self)
 {
 	struct sk_timer *timer = &((struct sleeper *)(void *)self)->timer;
 	skua_poll interrupt = skua_cx_interrupt(cx);
-	bool earliest;
 
 	if (interrupt != 0) {
 		sk_timer_disarm(timer);
@@ -230,7 +229,7 @@ static skua_poll sleep_poll(skua_cx *cx, skua_future *self)
 	}
 	if (!sk_timer_is_armed(timer))
 		mc_assert(sk_timer_arm(&((struct sk_worker *)cx->worker)->timers, timer,
-				       sk_now() + UINT64_C(3600000000000), cx, &earliest) == 0);
+				       sk_now() + UINT64_C(3600000000000), 1, cx) == 0);
 	return SKUA_PENDING;
 }
 

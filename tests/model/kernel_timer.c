@@ -1,8 +1,9 @@
 /*
- * kernel_timer.c - timers: arming and disarming against one or two threads that fire, as the worker and
- * the driver do. A timer that fires fires once; one that is disarmed may be freed at once.
+ * kernel_timer.c - timers: their owner arms, disarms and fires, the driver fires for it, and others disarm
+ * and arm by post. A timer that fires fires once; one that is disarmed may be freed at once.
  */
 #include <errno.h>
+#include <string.h>
 
 #include "sched/sched.h"
 #include "sched/task.h"
@@ -57,60 +58,88 @@ static uint32_t wakes_so_far(void)
 
 /* ---- What the threads do ---- */
 
+/* The timers of the scenario's own thread, and those of another one, which is not there. */
 static void begin(void)
 {
-	for (int i = 0; i < 2; i++)
-		sk_timers_init(&shards[i]);
+	for (int i = 0; i < 2; i++) {
+		memset(&shards[i], 0, sizeof shards[i]);
+		sk_timers_init(&shards[i], i == 0 ? sk_thread_local() : &shards[i]);
+	}
 	for (int i = 0; i < 3; i++) {
 		timers[i] = sk_calloc(1, sizeof *timers[i]);
 		mc_assert(timers[i] != NULL);
 	}
 }
 
-static void arm(struct sk_timers *shard, unsigned i, uint64_t deadline)
+/* Another thread than the owner of the first ones. */
+static void be_another(void)
+{
+	sk_thread_local_set(&timers);
+}
+
+static void arm_in(struct sk_timers *shard, unsigned i, uint64_t deadline)
 {
 	skua_waker waker = {&count_ops, NULL};
-	bool earliest;
 	skua_cx cx;
 
 	skua_cx_init(&cx, NULL, &waker);
-	mc_assert(sk_timer_arm(shard, timers[i], deadline, &cx, &earliest) == 0);
+	if (shard->owner == sk_thread_local())
+		mc_assert(sk_timer_arm(shard, timers[i], deadline, 1, &cx) == 0);
+	else
+		mc_assert(sk_timer_arm_from_outside(shard, timers[i], deadline, &cx) == 0);
 }
 
-/* The owner's memory from then on. */
+static void arm(unsigned i, uint64_t deadline)
+{
+	arm_in(&shards[0], i, deadline);
+}
+
+static bool has_fired(unsigned i)
+{
+	return sk_timer_is_armed(timers[i]) && sk_timer_has_fired(timers[i]);
+}
+
+/* The user's memory from then on. */
 static void disarm_and_free(unsigned i)
 {
 	if (timers[i] == NULL)
 		return;
 	sk_timer_disarm(timers[i]);
-	mc_assert(!sk_timer_is_armed(timers[i]) && timers[i]->position == 0);
+	mc_assert(!sk_timer_is_armed(timers[i]));
 	sk_free(timers[i]);
 	timers[i] = NULL;
+}
+
+static bool is_empty(struct sk_timers *shard)
+{
+	sk_timers_refresh(shard);
+	return sk_timers_next(shard) == SK_FOREVER;
 }
 
 static void end(void)
 {
 	for (unsigned i = 0; i < 3; i++)
 		disarm_and_free(i);
-	for (int i = 0; i < 2; i++) {
-		mc_assert(shards[i].count == 0);
+	mc_assert(is_empty(&shards[0]));
+	for (int i = 0; i < 2; i++)
 		sk_timers_destroy(&shards[i]);
-	}
 	mc_assert(sk_load(&references, SK_RELAXED) == 0);
 }
 
+/* The driver. */
 static void fires(void *unused)
 {
 	(void)unused;
-	sk_timers_fire(&shards[0], NOW);
+	be_another();
+	sk_timers_fire_for_owner(&shards[0], NOW);
 }
 
-/* ---- Scenarios of the shard alone ---- */
+/* ---- The owner and the driver ---- */
 
 MC_SCENARIO(timer, disarm_against_fire)
 {
 	begin();
-	arm(&shards[0], 0, NOW);
+	arm(0, NOW);
 	mc_start(fires, 0);
 	disarm_and_free(0);
 	mc_join_all();
@@ -122,13 +151,13 @@ MC_SCENARIO(timer, disarm_against_fire)
 MC_SCENARIO(timer, poll_against_fire)
 {
 	begin();
-	arm(&shards[0], 0, NOW);
+	arm(0, NOW);
 	mc_start(fires, 0);
-	if (sk_slot_is_ready(&timers[0]->slot))
+	if (has_fired(0))
 		disarm_and_free(0);
 	mc_join_all();
 	mc_assert(wakes_so_far() == 1);
-	mc_assert(timers[0] == NULL || sk_slot_is_ready(&timers[0]->slot));
+	mc_assert(timers[0] == NULL || has_fired(0));
 	end();
 }
 
@@ -136,27 +165,43 @@ MC_SCENARIO(timer, poll_against_fire)
 MC_SCENARIO(timer, arm_against_fire)
 {
 	begin();
-	arm(&shards[0], 1, NOW);
+	arm(1, NOW);
 	mc_start(fires, 0);
-	arm(&shards[0], 0, NOW);
+	arm(0, NOW);
 	mc_join_all();
-	fires(NULL);
+	sk_timers_fire(&shards[0], NOW);
 	mc_assert(wakes_so_far() == 2);
 	end();
 }
 
-/* Two who fire do not fire one timer twice. */
+/* The owner comes back from its long poll while the driver fires for it: each fires once. */
+MC_SCENARIO(timer, owner_and_driver_fire_two_timers)
+{
+	begin();
+	arm(0, NOW);
+	arm(1, NOW);
+	mc_start(fires, 0);
+	sk_timers_fire(&shards[0], NOW);
+	disarm_and_free(1);
+	mc_join_all();
+	mc_assert(wakes_so_far() == 2);
+	mc_assert(has_fired(0));
+	end();
+}
+
+/* Two who fire for it, and the owner: a timer that is disarmed fires at most once. */
 MC_SCENARIO(timer, two_threads_fire_two_timers)
 {
 	begin();
-	arm(&shards[0], 0, NOW);
-	arm(&shards[0], 1, NOW);
+	arm(0, NOW);
+	arm(1, NOW);
 	mc_start(fires, 0);
 	mc_start(fires, 0);
 	disarm_and_free(1);
 	mc_join_all();
+	sk_timers_fire(&shards[0], NOW);
 	mc_assert(wakes_so_far() == 1 || wakes_so_far() == 2);
-	mc_assert(sk_slot_is_ready(&timers[0]->slot));
+	mc_assert(has_fired(0));
 	end();
 }
 
@@ -166,12 +211,13 @@ MC_SCENARIO(timer, rearm_against_fire)
 	uint32_t before;
 
 	begin();
-	arm(&shards[0], 0, NOW);
+	arm(0, NOW);
 	mc_start(fires, 0);
 	sk_timer_disarm(timers[0]);
-	arm(&shards[0], 0, LATER);
+	arm(0, LATER);
 	mc_join_all();
-	mc_assert(!sk_slot_is_ready(&timers[0]->slot));
+	mc_assert(!has_fired(0));
+	sk_timers_refresh(&shards[0]);
 	mc_assert(sk_timers_next(&shards[0]) == LATER);
 	before = wakes_so_far();
 	mc_assert(sk_timers_fire(&shards[0], LATER) == 1);
@@ -179,61 +225,150 @@ MC_SCENARIO(timer, rearm_against_fire)
 	end();
 }
 
-/* The same with the same deadline, at once due again: it fires once more at most. */
-MC_SCENARIO(timer, rearm_of_a_due_timer_against_two_fires)
-{
-	begin();
-	arm(&shards[0], 0, NOW);
-	mc_start(fires, 0);
-	mc_start(fires, 0);
-	sk_timer_disarm(timers[0]);
-	arm(&shards[0], 0, NOW);
-	mc_join_all();
-	mc_assert(wakes_so_far() <= 2);
-	mc_assert(sk_slot_is_ready(&timers[0]->slot) == (shards[0].count == 0));
-	end();
-}
-
-/* The one who waits has moved to another worker: it disarms there, and arms in that one's shard. */
-static void moves(void *unused)
-{
-	(void)unused;
-	sk_timer_disarm(timers[0]);
-	arm(&shards[1], 0, LATER);
-}
-
-MC_SCENARIO(timer, rearm_in_another_shard_against_fire)
-{
-	begin();
-	arm(&shards[0], 0, NOW);
-	arm(&shards[0], 1, LATER);
-	mc_start(fires, 0);
-	mc_start(moves, 0);
-	disarm_and_free(1);
-	mc_join_all();
-	mc_assert(!sk_slot_is_ready(&timers[0]->slot));
-	mc_assert(shards[0].count == 0 && shards[1].count == 1);
-	mc_assert(sk_timers_next(&shards[0]) == SK_FOREVER);
-	mc_assert(sk_timers_fire(&shards[1], LATER) == 1);
-	end();
-}
-
-/* One is taken out of the middle of the heap; the others come in their order. */
+/* One is taken out from between the others. */
 MC_SCENARIO(timer, disarm_in_the_middle_against_fire)
 {
 	begin();
-	arm(&shards[0], 0, LATER);
-	arm(&shards[0], 1, NOW);
-	arm(&shards[0], 2, NOW + 1);
+	arm(0, NOW + 2);
+	arm(1, NOW);
+	arm(2, NOW + 1);
 	mc_start(fires, 0);
 	disarm_and_free(2);
 	mc_join_all();
-	mc_assert(wakes_so_far() == 1 && sk_slot_is_ready(&timers[1]->slot));
-	mc_assert(sk_timers_next(&shards[0]) == LATER);
+	sk_timers_fire(&shards[0], NOW);
+	mc_assert(wakes_so_far() == 1 && has_fired(1));
+	mc_assert(sk_timers_fire(&shards[0], NOW + 2) == 1 && has_fired(0));
 	end();
 }
 
-/* A wake may do anything, such as disarming another timer of the shard. */
+/* ---- By post ---- */
+
+/* The one who waits has moved to another worker: it disarms there, and its memory goes. */
+static void disarms_elsewhere(void *unused)
+{
+	(void)unused;
+	be_another();
+	disarm_and_free(0);
+}
+
+MC_SCENARIO(timer, disarm_elsewhere_against_fire)
+{
+	begin();
+	arm(0, NOW);
+	mc_start(disarms_elsewhere, 0);
+	sk_timers_fire(&shards[0], NOW);
+	mc_join_all();
+	mc_assert(wakes_so_far() <= 1);
+	end();
+}
+
+MC_SCENARIO(timer, disarm_elsewhere_against_two_who_fire)
+{
+	begin();
+	arm(0, NOW);
+	mc_start(disarms_elsewhere, 0);
+	mc_start(fires, 0);
+	sk_timers_fire(&shards[0], NOW);
+	mc_join_all();
+	mc_assert(wakes_so_far() <= 1);
+	end();
+}
+
+/* What was posted is used again by the owner, while the other one is still on its way out. */
+MC_SCENARIO(timer, disarm_elsewhere_against_arm)
+{
+	begin();
+	arm(0, NOW);
+	mc_start(disarms_elsewhere, 0);
+	sk_timers_refresh(&shards[0]);
+	arm(1, NOW);
+	arm(2, NOW);
+	mc_join_all();
+	mc_assert(wakes_so_far() == 0);
+	mc_assert(sk_timers_fire(&shards[0], NOW) >= 2);
+	mc_assert(wakes_so_far() == 2 && has_fired(1) && has_fired(2));
+	end();
+}
+
+/* Two post at once. */
+static void disarms_another_elsewhere(void *unused)
+{
+	(void)unused;
+	be_another();
+	disarm_and_free(1);
+}
+
+MC_SCENARIO(timer, two_disarm_elsewhere)
+{
+	begin();
+	arm(0, NOW);
+	arm(1, NOW);
+	mc_start(disarms_elsewhere, 0);
+	mc_start(disarms_another_elsewhere, 0);
+	sk_timers_refresh(&shards[0]);
+	mc_join_all();
+	end();
+}
+
+/* A foreign executor arms in somebody's wheel. */
+static void arms_from_outside(void *unused)
+{
+	(void)unused;
+	be_another();
+	arm(0, NOW);
+}
+
+static void arms_and_disarms_from_outside(void *unused)
+{
+	arms_from_outside(unused);
+	disarm_and_free(0);
+}
+
+MC_SCENARIO(timer, arm_from_outside_against_fire)
+{
+	begin();
+	mc_start(arms_from_outside, 0);
+	sk_timers_fire(&shards[0], NOW);
+	mc_join_all();
+	sk_timers_fire(&shards[0], NOW);
+	mc_assert(wakes_so_far() == 1 && has_fired(0));
+	end();
+}
+
+MC_SCENARIO(timer, arm_and_disarm_from_outside_against_fire)
+{
+	begin();
+	mc_start(arms_and_disarms_from_outside, 0);
+	sk_timers_fire(&shards[0], NOW);
+	mc_join_all();
+	mc_assert(wakes_so_far() <= 1);
+	end();
+}
+
+MC_SCENARIO(timer, arm_and_disarm_from_outside_against_two_who_fire)
+{
+	begin();
+	mc_start(arms_and_disarms_from_outside, 0);
+	mc_start(fires, 0);
+	sk_timers_fire(&shards[0], NOW);
+	mc_join_all();
+	mc_assert(wakes_so_far() <= 1);
+	end();
+}
+
+/* Armed in a wheel whose owner never comes: nothing is left of it. */
+MC_SCENARIO(timer, arm_and_disarm_from_outside_without_an_owner)
+{
+	begin();
+	arm_in(&shards[1], 0, NOW);
+	arm_in(&shards[1], 1, NOW);
+	sk_timer_disarm(timers[0]);
+	end();
+}
+
+/* ---- Waking, and memory ---- */
+
+/* A wake may do anything, such as disarming another timer of the wheel, or arming one. */
 static void disarms_the_other(void)
 {
 	sk_timer_disarm(timers[1]);
@@ -242,32 +377,68 @@ static void disarms_the_other(void)
 MC_SCENARIO(timer, wake_that_disarms)
 {
 	begin();
-	arm(&shards[0], 0, NOW);
-	arm(&shards[0], 1, LATER);
+	arm(0, NOW);
+	arm(1, LATER);
 	on_wake = disarms_the_other;
 	mc_start(fires, 0);
 	mc_join_all();
-	mc_assert(wakes_so_far() == 1 && shards[0].count == 0);
+	mc_assert(wakes_so_far() == 1);
+	end();
+}
+
+static void arms_another(void)
+{
+	on_wake = NULL;
+	arm(1, LATER);
+}
+
+MC_SCENARIO(timer, wake_that_arms)
+{
+	begin();
+	arm(0, NOW);
+	on_wake = arms_another;
+	mc_assert(sk_timers_fire(&shards[0], NOW) == 1);
+	sk_timers_refresh(&shards[0]);
+	mc_assert(sk_timers_next(&shards[0]) == LATER);
 	end();
 }
 
 /* Without memory nothing is armed, and nothing is left behind. */
-MC_SCENARIO(timer, arm_without_memory)
+static int arm_without_memory(bool outside)
 {
 	skua_waker waker = {&count_ops, NULL};
-	bool earliest;
 	skua_cx cx;
 	int rc;
 
-	begin();
 	skua_cx_init(&cx, NULL, &waker);
-	mc_start(fires, 0);
 	mc_allow_failures(1);
-	rc = sk_timer_arm(&shards[0], timers[0], NOW, &cx, &earliest);
+	if (outside)
+		rc = sk_timer_arm_from_outside(&shards[0], timers[0], NOW, &cx);
+	else
+		rc = sk_timer_arm(&shards[0], timers[0], NOW, 1, &cx);
 	mc_assert(rc == (mc_failures() > 0 ? -ENOMEM : 0));
 	mc_assert(sk_timer_is_armed(timers[0]) == (rc == 0));
 	if (rc < 0)
-		mc_assert(shards[0].count == 0 && sk_load(&references, SK_RELAXED) == 0);
+		mc_assert(sk_load(&references, SK_RELAXED) == 0);
+	return rc;
+}
+
+MC_SCENARIO(timer, arm_without_memory)
+{
+	begin();
+	mc_start(fires, 0);
+	if (arm_without_memory(false) < 0)
+		mc_assert(is_empty(&shards[0]));
+	mc_join_all();
+	end();
+}
+
+MC_SCENARIO(timer, arm_from_outside_without_memory)
+{
+	begin();
+	mc_start(fires, 0);
+	if (arm_without_memory(true) < 0)
+		mc_assert(!sk_timers_have_mail(&shards[0]));
 	mc_join_all();
 	end();
 }
@@ -285,6 +456,8 @@ static void begin_task(skua_cx *cx)
 
 	mc_assert(sk_sched_new(&options, &sched) == 0);
 	shard = &sched->workers[0]->timers;
+	/* This thread plays the worker, up to its thread-local pointer: what it wakes goes to the inbox. */
+	shard->owner = sk_thread_local();
 	task = sk_task_new(sched, NULL, sizeof(struct sk_timer), false);
 	timers[0] = sk_task_payload(task);
 	*timers[0] = (struct sk_timer){0};
@@ -295,22 +468,21 @@ static void begin_task(skua_cx *cx)
 static void fires_for_the_worker(void *unused)
 {
 	(void)unused;
-	sk_timers_fire(shard, NOW);
+	sk_timers_fire_for_owner(shard, NOW);
 }
 
 /* The task ends with its timer armed: the timer is taken back before its memory goes. */
 MC_SCENARIO(timer, task_ends_against_fire)
 {
-	bool earliest;
 	skua_cx cx;
 
 	begin_task(&cx);
-	mc_assert(sk_timer_arm(shard, timers[0], NOW, &cx, &earliest) == 0 && earliest);
+	mc_assert(sk_timer_arm(shard, timers[0], NOW, 1, &cx) == 0);
 	mc_start(fires_for_the_worker, 0);
 	sk_task_complete(task, 7);
 	sk_task_release(task);
 	mc_join_all();
-	mc_assert(shard->count == 0);
+	mc_assert(is_empty(shard));
 	mc_assert(sk_inbox_empty(&sched->workers[0]->inbox));
 	mc_assert(sk_sched_free(sched) == 0);
 }
@@ -318,13 +490,12 @@ MC_SCENARIO(timer, task_ends_against_fire)
 /* What was disarmed in time is the task's no more. */
 MC_SCENARIO(timer, task_ends_after_a_disarm)
 {
-	bool earliest;
 	skua_cx cx;
 
 	begin_task(&cx);
 	timers[1] = sk_calloc(1, sizeof *timers[1]);
-	mc_assert(sk_timer_arm(shard, timers[0], NOW, &cx, &earliest) == 0);
-	mc_assert(sk_timer_arm(shard, timers[1], NOW, &cx, &earliest) == 0);
+	mc_assert(sk_timer_arm(shard, timers[0], NOW, 1, &cx) == 0);
+	mc_assert(sk_timer_arm(shard, timers[1], NOW, 1, &cx) == 0);
 	mc_start(fires_for_the_worker, 0);
 	disarm_and_free(1);
 	sk_task_complete(task, 7);
@@ -337,12 +508,11 @@ MC_SCENARIO(timer, task_ends_after_a_disarm)
 MC_SCENARIO(timer, end_of_a_poll_against_fire)
 {
 	uint64_t old;
-	bool earliest;
 	skua_cx cx;
 
 	begin_task(&cx);
 	mc_start(fires_for_the_worker, 0);
-	mc_assert(sk_timer_arm(shard, timers[0], NOW, &cx, &earliest) == 0);
+	mc_assert(sk_timer_arm(shard, timers[0], NOW, 1, &cx) == 0);
 	old = sk_fetch_xor(&task->state, SK_TASK_RUNNING, SK_ACQ_REL);
 	mc_join_all();
 	fires_for_the_worker(NULL);
@@ -363,7 +533,6 @@ MC_SCENARIO_WITH(timer, arm_from_outside_against_a_parking_worker, .stale = 1, .
 {
 	struct sk_sched_options options = {.workers = 1, .budget = 128};
 	struct sk_thread_waker *own;
-	bool earliest;
 	skua_cx cx;
 
 	mc_assert(sk_sched_new(&options, &sched) == 0);
@@ -371,12 +540,11 @@ MC_SCENARIO_WITH(timer, arm_from_outside_against_a_parking_worker, .stale = 1, .
 	timers[0] = sk_calloc(1, sizeof *timers[0]);
 	own = sk_thread_waker_new();
 	sk_thread_waker_cx(own, &cx);
-	mc_assert(sk_timer_arm(&sched->workers[0]->timers, timers[0], sk_now() + NOW, &cx,
-			       &earliest) == 0);
 	/* As arm in runtime/time.c. */
-	if (earliest)
-		sk_sched_timer_changed(sched, 0);
-	while (!sk_slot_is_ready(&timers[0]->slot))
+	mc_assert(sk_timer_arm_from_outside(&sched->workers[0]->timers, timers[0], sk_now() + NOW,
+					    &cx) == 0);
+	sk_sched_timer_changed(sched, 0);
+	while (!sk_timer_has_fired(timers[0]))
 		sk_thread_waker_park(own);
 	sk_timer_disarm(timers[0]);
 	sk_free(timers[0]);

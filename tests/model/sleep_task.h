@@ -16,15 +16,13 @@ static inline skua_poll sleep_poll(skua_cx *cx, skua_future *self)
 {
 	struct sk_timer *timer = &((struct sleep *)(void *)self)->timer;
 	struct sk_worker *worker = cx->worker;
-	bool earliest;
 
 	if (self->line == 0) {
 		self->line = 1;
-		mc_assert(sk_timer_arm(&worker->timers, timer, sk_now() + 1000, cx, &earliest) ==
-			  0);
+		mc_assert(sk_timer_arm(&worker->timers, timer, sk_now() + 1000, 1, cx) == 0);
 		return SKUA_PENDING;
 	}
-	if (!sk_slot_is_ready(&timer->slot) && skua_cx_interrupt(cx) == 0)
+	if (!sk_timer_has_fired(timer) && skua_cx_interrupt(cx) == 0)
 		return SKUA_PENDING;
 	sk_timer_disarm(timer);
 	return 7;

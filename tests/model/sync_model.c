@@ -25,6 +25,20 @@ void sk_fence(void)
 	mc_fence(__ATOMIC_SEQ_CST, __builtin_return_address(0));
 }
 
+/* What the compiler may not move; the processor may. */
+void sk_fence_light(void)
+{
+}
+
+void sk_fence_heavy(void)
+{
+	mc_fence_all(__builtin_return_address(0));
+}
+
+void sk_fence_prepare(void)
+{
+}
+
 /* ---- Failures and time, as a scenario wants them ---- */
 
 static unsigned failures_allowed, failures;
