@@ -54,6 +54,7 @@ static inline void sk_bias_wait(struct sk_bias *bias)
 /* By the owner, who is not inside yet. */
 static inline void sk_bias_enter(struct sk_bias *bias)
 {
+	sk_assert(sk_load(&bias->inside, SK_RELAXED) == 0);
 	sk_store(&bias->inside, 1, SK_RELAXED);
 	sk_fence_light();
 	/* Acquire: pairs with the release in sk_bias_give_back. */
