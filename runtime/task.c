@@ -4,7 +4,6 @@
 #include <errno.h>
 
 #include "runtime/runtime.h"
-#include "sched/blocking.h"
 #include "sched/cx.h"
 #include "sched/task.h"
 #include "sched/thread_waker.h"
@@ -16,16 +15,6 @@ int skua_spawn(skua_runtime *rt, const skua_future *future, skua_task **task)
 	    future->ops->size < sizeof *future)
 		return -EINVAL;
 	return sk_sched_spawn(rt->head.sched, future, task);
-}
-
-int skua_spawn_blocking(skua_runtime *rt, int64_t (*function)(void *argument), const void *argument,
-			size_t size, skua_task **task)
-{
-	if (rt == NULL || function == NULL || (argument == NULL && size > 0))
-		return -EINVAL;
-	if (sk_load(&rt->head.sched->phase, SK_RELAXED) != SK_PHASE_OPEN)
-		return -ESHUTDOWN;
-	return sk_blocking_spawn(rt->head.sched, function, argument, size, task);
 }
 
 skua_poll skua_join(skua_cx *cx, skua_task **task)

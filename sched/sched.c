@@ -70,8 +70,7 @@ int sk_sched_new(const struct sk_sched_options *options, struct sk_sched **out)
 	/* The list is the caller's. */
 	sched->options.cpus = NULL;
 	sched->options.cpu_count = 0;
-	sk_blocking_init(&sched->blocking, options->max_blocking,
-			 options->blocking_keepalive_ms * UINT64_C(1000000));
+	sk_blocking_init(&sched->blocking, &options->blocking);
 	*out = sched;
 	return 0;
 }
@@ -640,6 +639,7 @@ unsigned sk_sched_free(struct sk_sched *sched)
 		abandon_owned(&remains, sched->workers[i]);
 	sk_blocking_join(&sched->blocking);
 	sk_guard_wait();
+	sk_blocking_destroy(&sched->blocking);
 	while (remains.first != NULL) {
 		skua_task *task = remains.first;
 

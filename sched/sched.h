@@ -65,8 +65,7 @@ struct sk_sched_options {
 	uint32_t workers;
 	uint32_t budget;
 	uint32_t spin_us;
-	uint32_t max_blocking;
-	uint32_t blocking_keepalive_ms;
+	struct sk_blocking_limits blocking;
 	const int *cpus; /* worker i runs on cpus[i % cpu_count]; none if cpu_count is 0 */
 	uint32_t cpu_count;
 	skua_runtime *runtime;

@@ -34,10 +34,13 @@ enum {
 	SKUA_KNOB_IO_POLL = 1u << 4,               /* SKUA_IO_POLL */
 	SKUA_KNOB_MAX_BLOCKING = 1u << 5,          /* SKUA_MAX_BLOCKING */
 	SKUA_KNOB_BLOCKING_KEEPALIVE_MS = 1u << 6, /* SKUA_BLOCKING_KEEPALIVE_MS */
-	SKUA_KNOB_BUDGET = 1u << 7,                /* SKUA_BUDGET */
-	SKUA_KNOB_SPIN_US = 1u << 8,               /* SKUA_SPIN_US */
-	SKUA_KNOB_SHUTDOWN_MS = 1u << 9,           /* SKUA_SHUTDOWN_MS */
-	SKUA_KNOB_LOG = 1u << 10,                  /* SKUA_LOG */
+	SKUA_KNOB_BLOCKING_QUEUE = 1u << 7,        /* SKUA_BLOCKING_QUEUE */
+	SKUA_KNOB_BLOCKING_FILES = 1u << 8,        /* SKUA_BLOCKING_FILES */
+	SKUA_KNOB_BLOCKING_NAMES = 1u << 9,        /* SKUA_BLOCKING_NAMES */
+	SKUA_KNOB_BUDGET = 1u << 10,               /* SKUA_BUDGET */
+	SKUA_KNOB_SPIN_US = 1u << 11,              /* SKUA_SPIN_US */
+	SKUA_KNOB_SHUTDOWN_MS = 1u << 12,          /* SKUA_SHUTDOWN_MS */
+	SKUA_KNOB_LOG = 1u << 13,                  /* SKUA_LOG */
 };
 
 enum { SKUA_IO_BACKEND_AUTO = 0, SKUA_IO_BACKEND_EPOLL = 1, SKUA_IO_BACKEND_UV = 2 };
@@ -59,11 +62,15 @@ typedef struct skua_config {
 	uint32_t io_poll;      /* SKUA_IO_POLL_* */
 	uint32_t max_blocking; /* threads for blocking calls, 1 to 10000 */
 	uint32_t blocking_keepalive_ms; /* how long an idle one of these lives */
-	uint32_t budget;      /* operations in one poll before a task gives way, 1 to 65536 */
-	uint32_t spin_us;     /* how long a worker looks for work before it sleeps, 0 to
+	uint32_t blocking_queue;        /* jobs of each kind that may wait for one, from 1 on */
+	uint32_t blocking_files; /* jobs on files that run at once, at most, 1 to 10000; 0 = auto:
+	                            half of max_blocking */
+	uint32_t blocking_names; /* lookups of names, likewise; 0 = auto: a quarter of it */
+	uint32_t budget;         /* operations in one poll before a task gives way, 1 to 65536 */
+	uint32_t spin_us;        /* how long a worker looks for work before it sleeps, 0 to
 	                                   10000 */
-	uint32_t shutdown_ms; /* how long skua_runtime_free lets tasks end by themselves */
-	uint32_t log;         /* SKUA_LOG_*: what is written to standard error */
+	uint32_t shutdown_ms;    /* how long skua_runtime_free lets tasks end by themselves */
+	uint32_t log;            /* SKUA_LOG_*: what is written to standard error */
 
 	char message[256]; /* out: what was wrong, as a sentence, when a call returned an error */
 } skua_config;
