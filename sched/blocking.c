@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "sched/blocking_room.h"
 #include "sched/guard.h"
 #include "sched/sched.h"
 #include "sched/task.h"
@@ -159,13 +160,13 @@ static skua_task *queue_pop(struct sk_blocking *pool)
 	return task;
 }
 
-/* A job of this kind has ended that queue_pop had given. */
-static void count_end(struct sk_blocking *pool, struct sk_blocking_kind *kind)
+/* A job of this kind has ended that queue_pop had given. Returns whom to wake. */
+static sk_waiter count_end(struct sk_blocking *pool, struct sk_blocking_kind *kind)
 {
 	if (--kind->running >= pool->reserve)
 		pool->busy--;
-	kind->taken--;
 	pool->completed++;
+	return sk_blocking_free_place(kind);
 }
 
 /* ---- Threads come ---- */
@@ -311,6 +312,7 @@ static void thread_main(void *argument)
 	struct sk_sched *sched = self->sched;
 	struct sk_blocking *pool = &sched->blocking;
 	bool arrived = true;
+	sk_waiter waiter;
 	skua_task *task;
 
 	sk_thread_local_set((void *)((uintptr_t)sched | SK_JOB_THREAD));
@@ -323,10 +325,11 @@ static void thread_main(void *argument)
 		sk_mutex_unlock(&pool->lock);
 		job_run(task);
 		sk_mutex_lock(&pool->lock);
-		count_end(pool, kind);
+		waiter = count_end(pool, kind);
 		/* Who waits for the last task has closed the pool first. */
-		if (pool->closed) {
+		if (pool->closed || waiter != SK_NO_WAITER) {
 			sk_mutex_unlock(&pool->lock);
+			sk_waiter_wake(waiter);
 			sk_sched_task_ended(sched);
 			sk_mutex_lock(&pool->lock);
 		}
@@ -341,7 +344,7 @@ static void thread_main(void *argument)
 /* ---- Submitting ---- */
 
 /* Accepts a job, and sees to a thread for it. Under the lock. */
-static int accept(struct sk_sched *sched, skua_task *task)
+static int accept(struct sk_sched *sched, skua_task *task, bool has_place)
 {
 	struct sk_blocking *pool = &sched->blocking;
 	struct sk_blocking_kind *kind = &pool->kinds[job_of(task)->kind];
@@ -349,16 +352,16 @@ static int accept(struct sk_sched *sched, skua_task *task)
 
 	if (pool->closed)
 		return -ESHUTDOWN;
-	if (kind->taken == kind->places) {
+	if (!has_place && kind->taken == kind->places) {
 		kind->refused++;
-		return -EAGAIN;
+		return SK_BLOCKING_FULL;
 	}
 	if (may_run(pool, kind) && count_on_the_way(pool) == 0)
 		rc = send_thread(sched);
 	/* With another thread alive the job is late, but not lost. */
 	if (rc < 0 && pool->threads == 0)
 		return rc;
-	kind->taken++;
+	kind->taken += !has_place;
 	job_of(task)->number = pool->spawned++;
 	queue_push(kind, task);
 	return 0;
@@ -384,25 +387,32 @@ static skua_task *job_new(struct sk_sched *sched, const struct sk_blocking_job *
 	return task;
 }
 
-int sk_blocking_submit(struct sk_sched *sched, const struct sk_blocking_job *job,
-		       skua_task **handle)
+/* The place of a job that came to nothing. Not under the lock. */
+static void hand_on(struct sk_blocking *pool, uint32_t kind)
+{
+	sk_waiter waiter;
+
+	sk_mutex_lock(&pool->lock);
+	waiter = sk_blocking_free_place(&pool->kinds[kind]);
+	sk_mutex_unlock(&pool->lock);
+	sk_waiter_wake(waiter);
+}
+
+static int submit(struct sk_sched *sched, skua_task *task, bool has_place, skua_task **handle)
 {
 	struct sk_blocking *pool = &sched->blocking;
-	skua_task *task = job_new(sched, job, handle != NULL);
 	struct sk_blocking_thread *ended;
 	int rc;
 
-	if (task == NULL)
-		return -ENOMEM;
 	/* Before the job can run: its end may be awaited through this. */
 	if (handle != NULL)
 		*handle = task;
 	sk_mutex_lock(&pool->lock);
-	rc = accept(sched, task);
+	rc = accept(sched, task, has_place);
 	ended = take_ended(pool);
 	sk_mutex_unlock(&pool->lock);
 	join_ended(ended);
-	if (rc < 0) {
+	if (rc != 0) {
 		if (handle != NULL) {
 			*handle = NULL;
 			sk_task_release(task);
@@ -410,6 +420,25 @@ int sk_blocking_submit(struct sk_sched *sched, const struct sk_blocking_job *job
 		sk_task_release(task);
 	}
 	return rc;
+}
+
+int sk_blocking_try(struct sk_sched *sched, const struct sk_blocking_job *job, bool has_place,
+		    skua_task **handle)
+{
+	skua_task *task = job_new(sched, job, handle != NULL);
+	int rc = task != NULL ? submit(sched, task, has_place, handle) : -ENOMEM;
+
+	if (rc < 0 && has_place)
+		hand_on(&sched->blocking, job->kind);
+	return rc;
+}
+
+int sk_blocking_submit(struct sk_sched *sched, const struct sk_blocking_job *job,
+		       skua_task **handle)
+{
+	int rc = sk_blocking_try(sched, job, false, handle);
+
+	return rc == SK_BLOCKING_FULL ? -EAGAIN : rc;
 }
 
 bool sk_blocking_is_job_thread(const struct sk_sched *sched)
@@ -434,17 +463,19 @@ void sk_blocking_withdraw(skua_task *task)
 	struct sk_sched *sched = task->sched;
 	struct sk_blocking *pool = &sched->blocking;
 	struct sk_blocking_kind *kind = &pool->kinds[job_of(task)->kind];
+	sk_waiter waiter = SK_NO_WAITER;
 	bool queued;
 
 	sk_mutex_lock(&pool->lock);
 	queued = job_of(task)->queued;
 	if (queued) {
 		queue_remove(kind, task);
-		kind->taken--;
+		waiter = sk_blocking_free_place(kind);
 	}
 	sk_mutex_unlock(&pool->lock);
 	if (!queued)
 		return;
+	sk_waiter_wake(waiter);
 	job_skip(pool, task);
 	sk_sched_task_ended(sched);
 }
@@ -467,6 +498,19 @@ static skua_task *take_any(struct sk_blocking *pool)
 	return NULL;
 }
 
+/* Tells all who wait for a place that there will be none. Under the lock, which it lets go of. */
+static void refuse_all(struct sk_blocking *pool)
+{
+	sk_waiter waiter;
+
+	for (unsigned i = 0; i < SKUA_BLOCKING_KINDS; i++)
+		while (sk_blocking_refuse_first(&pool->kinds[i], &waiter)) {
+			sk_mutex_unlock(&pool->lock);
+			sk_waiter_wake(waiter);
+			sk_mutex_lock(&pool->lock);
+		}
+}
+
 void sk_blocking_close(struct sk_blocking *pool)
 {
 	skua_task *task;
@@ -474,6 +518,7 @@ void sk_blocking_close(struct sk_blocking *pool)
 	sk_mutex_lock(&pool->lock);
 	pool->closed = true;
 	sk_cond_broadcast(&pool->work);
+	refuse_all(pool);
 	while ((task = take_any(pool)) != NULL) {
 		sk_mutex_unlock(&pool->lock);
 		job_skip(pool, task);
@@ -492,4 +537,23 @@ void sk_blocking_join(struct sk_blocking *pool)
 	ended = take_ended(pool);
 	sk_mutex_unlock(&pool->lock);
 	join_ended(ended);
+}
+
+/* ---- Counters ---- */
+
+void sk_blocking_stats(struct sk_blocking *pool, skua_stats *stats)
+{
+	sk_mutex_lock(&pool->lock);
+	stats->blocking_threads = pool->threads;
+	for (unsigned i = 0; i < SKUA_BLOCKING_KINDS; i++) {
+		const struct sk_blocking_kind *kind = &pool->kinds[i];
+
+		stats->blocking[i] = (skua_blocking_stats){
+			.running = kind->running,
+			.queued = kind->queued,
+			.waiting = kind->waiting,
+			.refused = kind->refused,
+		};
+	}
+	sk_mutex_unlock(&pool->lock);
 }

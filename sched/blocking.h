@@ -24,7 +24,7 @@
  * Places. A kind accepts as many jobs as may run at once and a queue of more; each has a place from
  * when it is accepted until it ends, so that whether there is room does not depend on how quickly
  * threads come. Who cancels a job that is still in the queue takes it out and ends it, and so does
- * who closes the pool.
+ * who closes the pool. Who waits for a place is in blocking_room.h.
  */
 #ifndef SKUA_SCHED_BLOCKING_H
 #define SKUA_SCHED_BLOCKING_H
@@ -32,10 +32,11 @@
 #include "sched/sync.h"
 
 #include "skua/blocking.h"
-#include "skua/future.h"
+#include "skua/runtime.h"
 
 struct sk_sched;
 struct sk_blocking_thread;
+struct sk_blocking_wait;
 
 /* What a pool may do. A limit of 0 is none. */
 struct sk_blocking_limits {
@@ -51,7 +52,10 @@ struct sk_blocking_kind {
 	uint32_t queued, running;
 	uint32_t limit;         /* of `running` */
 	uint64_t taken, places; /* how many are taken, and how many there are */
-	uint64_t refused;       /* for want of a place */
+	uint64_t refused;       /* jobs that found no place */
+
+	struct sk_blocking_wait *first_wait, *last_wait; /* for a place (blocking_room.h) */
+	uint32_t waiting;
 };
 
 struct sk_blocking {
@@ -89,7 +93,13 @@ void sk_blocking_destroy(struct sk_blocking *pool);
 int sk_blocking_submit(struct sk_sched *sched, const struct sk_blocking_job *job,
 		       skua_task **handle);
 
-/* The same for a job of no particular kind. */
+/* The same, for who can wait: SK_BLOCKING_FULL if there is no place. `has_place`: the caller has one,
+ * which goes to the job, or to others if this fails. */
+enum { SK_BLOCKING_FULL = 1 };
+int sk_blocking_try(struct sk_sched *sched, const struct sk_blocking_job *job, bool has_place,
+		    skua_task **handle);
+
+/* A job of no particular kind. */
 static inline int sk_blocking_spawn(struct sk_sched *sched, int64_t (*function)(void *argument),
 				    const void *argument, size_t size, skua_task **handle)
 {
@@ -107,6 +117,8 @@ void sk_blocking_close(struct sk_blocking *pool);
 
 /* Waits until the running jobs have returned, and joins the threads. */
 void sk_blocking_join(struct sk_blocking *pool);
+
+void sk_blocking_stats(struct sk_blocking *pool, skua_stats *stats);
 
 /* The name of a job, for messages. */
 const char *sk_blocking_job_name(const skua_task *task);

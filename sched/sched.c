@@ -668,7 +668,5 @@ void sk_sched_stats(struct sk_sched *sched, skua_stats *stats)
 		stats->io_batches += sk_load(&worker->io_batches, SK_RELAXED);
 		stats->io_events += sk_load(&worker->io_events, SK_RELAXED);
 	}
-	sk_mutex_lock(&sched->blocking.lock);
-	stats->blocking_threads = sched->blocking.threads;
-	sk_mutex_unlock(&sched->blocking.lock);
+	sk_blocking_stats(&sched->blocking, stats);
 }

@@ -264,6 +264,36 @@ T_TEST(blocking_kinds, a_job_cancelled_in_the_queue_gives_its_place_to_another)
 	T_EQ(skua_runtime_free(rt), 0);
 }
 
+T_TEST(blocking_kinds, stats_tell_what_each_kind_does)
+{
+	skua_task *names[4], *refused = NULL;
+	skua_stats stats;
+
+	begin(8, 1, 2, 2);
+	for (int i = 0; i < 4; i++)
+		names[i] = submit(NAMES, hang);
+	WAIT_UNTIL(running[NAMES] == 2);
+	for (int i = 0; i < 3; i++)
+		T_EQ(spawn_of(NAMES, hang, &refused), -EAGAIN);
+	skua_runtime_stats(rt, &stats);
+	T_EQ(stats.blocking[NAMES].running, 2);
+	T_EQ(stats.blocking[NAMES].queued, 2);
+	T_EQ(stats.blocking[NAMES].waiting, 0);
+	T_EQ(stats.blocking[NAMES].refused, 3);
+	T_EQ(stats.blocking[FILES].running + stats.blocking[FILES].queued, 0);
+	T_EQ(stats.blocking[GENERAL].refused, 0);
+	T_EQ(stats.spawned, 4);
+	T_EQ(stats.completed, 0);
+	atomic_store(&gate, 1);
+	wait_all(names, 4, NAMES);
+	do
+		skua_runtime_stats(rt, &stats);
+	while (stats.completed < 4);
+	T_EQ(stats.blocking[NAMES].running + stats.blocking[NAMES].queued, 0);
+	T_EQ(stats.blocking[NAMES].refused, 3);
+	T_EQ(skua_runtime_free(rt), 0);
+}
+
 /* ---- Options ---- */
 
 T_TEST(blocking_kinds, a_job_has_the_name_it_was_given)

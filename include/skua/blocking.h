@@ -62,6 +62,35 @@ SKUA_API SKUA_MUST_USE int skua_spawn_blocking_with(skua_runtime *runtime,
 						    const skua_blocking_options *options,
 						    skua_task **task);
 
+/*
+ * One wait for room, a member of the struct of whoever awaits. Zero it before the first use; after
+ * each await it may be used again. The fields are private. A task's waits end with the task; memory
+ * that goes earlier than its task, or that a foreign executor will not poll with again, needs
+ * skua_blocking_wait_cancel first. None may outlive its runtime.
+ */
+typedef struct SKUA_MAY_ALIAS skua_blocking_wait {
+	uint64_t opaque[10];
+} skua_blocking_wait;
+
+/*
+ * skua_spawn_blocking_with that waits for room in the queue of the job's kind, where that returns
+ * -EAGAIN. Those who wait are served in the order in which they came, before all that do not
+ * wait. The argument is copied when the job is accepted; until then it must be there, and the same,
+ * at each poll.
+ *
+ * Ready with 0, and the job is accepted; otherwise it is not: -ECANCELED; -ESHUTDOWN, -ENOMEM,
+ * -EINVAL, -EAGAIN (no thread could be started and none exists) as there; -EBUSY if another task
+ * waits with the same `wait`. From a poll; under a foreign executor, whose context must have a
+ * runtime, too.
+ */
+SKUA_API SKUA_MUST_USE skua_poll skua_spawn_blocking_when_room(
+	skua_cx *cx, skua_blocking_wait *wait, int64_t (*function)(void *argument),
+	const void *argument, size_t size, const skua_blocking_options *options, skua_task **task);
+
+/* Ends a wait that will not be polled again, and lets the next one have its turn. One that waits for
+ * nothing is left alone. Only from the task that waits with it; never blocks. */
+SKUA_API void skua_blocking_wait_cancel(skua_blocking_wait *wait);
+
 #ifdef __cplusplus
 }
 #endif

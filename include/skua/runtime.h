@@ -15,6 +15,7 @@
 #ifndef SKUA_RUNTIME_H
 #define SKUA_RUNTIME_H
 
+#include "blocking.h"
 #include "future.h"
 
 #ifdef __cplusplus
@@ -128,6 +129,14 @@ SKUA_API int skua_runtime_free(skua_runtime *runtime);
  */
 SKUA_API SKUA_MUST_USE skua_poll skua_block_on(skua_runtime *runtime, skua_future *future);
 
+/* Blocking jobs of one kind, now; the last one since the beginning. */
+typedef struct skua_blocking_stats {
+	uint64_t running;
+	uint64_t queued;  /* accepted, and not begun */
+	uint64_t waiting; /* skua_spawn_blocking_when_room that wait for room in the queue */
+	uint64_t refused; /* times that a job found no room */
+} skua_blocking_stats;
+
 /* What a runtime has done so far; all are sums over its workers or drivers. */
 typedef struct skua_stats {
 	uint64_t workers;   /* how many there are */
@@ -139,8 +148,9 @@ typedef struct skua_stats {
 	uint64_t wakes;     /* times that a worker was woken by another thread */
 	uint64_t
 		io_batches; /* times that a driver or a worker came back from its wait with events */
-	uint64_t io_events;        /* events in them */
-	uint64_t blocking_threads; /* that exist now */
+	uint64_t io_events;                                /* events in them */
+	uint64_t blocking_threads;                         /* that exist now */
+	skua_blocking_stats blocking[SKUA_BLOCKING_KINDS]; /* by kind: SKUA_BLOCKING_* */
 } skua_stats;
 
 /* Takes the counters, each exact, together only roughly of one moment. Any thread; never blocks. */
