@@ -136,9 +136,11 @@ int skua_runtime_free(skua_runtime *rt)
 		return -EDEADLK;
 	grace = rt->config.public.shutdown_ms * SKUA_MSEC;
 	sk_sched_close(rt->head.sched);
-	if (!sk_sched_drain(rt->head.sched, sk_now() + grace))
+	if (!sk_sched_drain(rt->head.sched, sk_now() + grace)) {
 		sk_log(SKUA_LOG_WARN, "shutdown: not everything ended within %u ms",
 		       rt->config.public.shutdown_ms);
+		sk_sched_report(rt->head.sched);
+	}
 	return tear_down(rt) > 0 ? -ETIMEDOUT : 0;
 }
 

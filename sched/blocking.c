@@ -2,10 +2,12 @@
 #include "sched/blocking.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <string.h>
 
 #include "sched/blocking_room.h"
 #include "sched/guard.h"
+#include "sched/log.h"
 #include "sched/sched.h"
 #include "sched/task.h"
 
@@ -20,8 +22,13 @@ struct job {
 
 struct sk_blocking_thread {
 	struct sk_sched *sched;
-	struct sk_blocking_thread *next; /* in `ended` */
+	struct sk_blocking_thread *next, *previous; /* in `alive`; `next` alone in `ended` */
 	sk_thread thread;
+
+	/* The job that it runs, which is gone before this is; under the lock, but for the time. */
+	const char *name; /* NULL: none */
+	uint32_t kind;
+	SK_ATOMIC(uint64_t) since; /* 0: it is just about to begin */
 };
 
 /* A job has no poll function; its name is for messages. */
@@ -183,12 +190,17 @@ static int add_thread(struct sk_sched *sched)
 
 	if (self == NULL)
 		return -ENOMEM;
+	memset(self, 0, sizeof *self);
 	self->sched = sched;
 	rc = sk_thread_start(&self->thread, "skua-blocking", thread_main, self);
 	if (rc < 0) {
 		sk_free(self);
 		return rc;
 	}
+	self->next = pool->alive;
+	if (self->next != NULL)
+		self->next->previous = self;
+	pool->alive = self;
 	pool->threads++;
 	pool->starting++;
 	return 0;
@@ -306,6 +318,29 @@ static void join_ended(struct sk_blocking_thread *ended)
 	}
 }
 
+/* Out of one list, into the other. Under the lock. */
+static void thread_ends(struct sk_blocking *pool, struct sk_blocking_thread *self)
+{
+	if (self->previous != NULL)
+		self->previous->next = self->next;
+	else
+		pool->alive = self->next;
+	if (self->next != NULL)
+		self->next->previous = self->previous;
+	self->next = pool->ended;
+	pool->ended = self;
+	pool->threads--;
+	sk_cond_signal(&pool->gone);
+}
+
+static void note_job(struct sk_blocking_thread *self, const skua_task *task)
+{
+	self->name = sk_blocking_job_name(task);
+	self->kind = job_of(task)->kind;
+	/* Relaxed: both by this thread, and for messages only. */
+	sk_store(&self->since, 0, SK_RELAXED);
+}
+
 static void thread_main(void *argument)
 {
 	struct sk_blocking_thread *self = argument;
@@ -319,13 +354,14 @@ static void thread_main(void *argument)
 	sk_mutex_lock(&pool->lock);
 	pool->starting--;
 	while ((task = next_job(sched, arrived)) != NULL) {
-		struct sk_blocking_kind *kind = &pool->kinds[job_of(task)->kind];
-
+		note_job(self, task);
 		arrived = false;
 		sk_mutex_unlock(&pool->lock);
+		sk_store(&self->since, sk_now_coarse(), SK_RELAXED);
 		job_run(task);
 		sk_mutex_lock(&pool->lock);
-		waiter = count_end(pool, kind);
+		self->name = NULL;
+		waiter = count_end(pool, &pool->kinds[self->kind]);
 		/* Who waits for the last task has closed the pool first. */
 		if (pool->closed || waiter != SK_NO_WAITER) {
 			sk_mutex_unlock(&pool->lock);
@@ -334,10 +370,7 @@ static void thread_main(void *argument)
 			sk_mutex_lock(&pool->lock);
 		}
 	}
-	pool->threads--;
-	self->next = pool->ended;
-	pool->ended = self;
-	sk_cond_signal(&pool->gone);
+	thread_ends(pool, self);
 	sk_mutex_unlock(&pool->lock);
 }
 
@@ -539,7 +572,7 @@ void sk_blocking_join(struct sk_blocking *pool)
 	join_ended(ended);
 }
 
-/* ---- Counters ---- */
+/* ---- Counters, and what goes on ---- */
 
 void sk_blocking_stats(struct sk_blocking *pool, skua_stats *stats)
 {
@@ -556,4 +589,54 @@ void sk_blocking_stats(struct sk_blocking *pool, skua_stats *stats)
 		};
 	}
 	sk_mutex_unlock(&pool->lock);
+}
+
+/* What a thread is doing. */
+struct job_seen {
+	const char *name;
+	uint32_t kind;
+	uint64_t since;
+};
+
+enum { REPORTED = 20 };
+
+/* Stores the first jobs that run. Returns how many there are. */
+static unsigned look_at_jobs(struct sk_blocking *pool, struct job_seen *seen)
+{
+	unsigned count = 0;
+
+	sk_mutex_lock(&pool->lock);
+	for (struct sk_blocking_thread *thread = pool->alive; thread != NULL;
+	     thread = thread->next) {
+		if (thread->name == NULL)
+			continue;
+		if (count < REPORTED)
+			seen[count] = (struct job_seen){thread->name, thread->kind,
+							sk_load(&thread->since, SK_RELAXED)};
+		count++;
+	}
+	sk_mutex_unlock(&pool->lock);
+	return count;
+}
+
+void sk_blocking_report(struct sk_blocking *pool)
+{
+	struct job_seen seen[REPORTED];
+	unsigned count = look_at_jobs(pool, seen);
+	uint64_t now = sk_now();
+
+	for (unsigned i = 0; i < count && i < REPORTED; i++) {
+		uint64_t ms = seen[i].since == 0 || seen[i].since > now
+				      ? 0
+				      : (now - seen[i].since) / 1000000;
+
+		sk_log(SK_LOG_WARN,
+		       "shutdown: %s (%s) has run for %" PRIu64
+		       ".%03u s; a blocking call cannot be "
+		       "ended: it is waited for",
+		       seen[i].name, sk_blocking_kind_name(seen[i].kind), ms / 1000,
+		       (unsigned)(ms % 1000));
+	}
+	if (count > REPORTED)
+		sk_log(SK_LOG_WARN, "shutdown: and %u more blocking calls", count - REPORTED);
 }

@@ -73,6 +73,7 @@ struct sk_blocking {
 	uint32_t idle;     /* that wait, and that nobody has counted out */
 	uint32_t promised; /* that wait, and that somebody has counted out for a job */
 	bool closed;
+	struct sk_blocking_thread *alive; /* threads that exist */
 	struct sk_blocking_thread *ended; /* threads to be joined */
 	uint64_t spawned, completed;
 };
@@ -119,6 +120,9 @@ void sk_blocking_close(struct sk_blocking *pool);
 void sk_blocking_join(struct sk_blocking *pool);
 
 void sk_blocking_stats(struct sk_blocking *pool, skua_stats *stats);
+
+/* Names in the log the jobs that run, or some of them if they are many. */
+void sk_blocking_report(struct sk_blocking *pool);
 
 /* The name of a job, for messages. */
 const char *sk_blocking_job_name(const skua_task *task);

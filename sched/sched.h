@@ -163,6 +163,10 @@ void sk_sched_stop(struct sk_sched *sched);
 /* Returns how many tasks had to be abandoned. */
 unsigned sk_sched_free(struct sk_sched *sched);
 
+/* For a drain that was in vain: names in the log the polls that do not return and the blocking jobs
+ * that run. Takes some 10 ms. */
+void sk_sched_report(struct sk_sched *sched);
+
 /* A task of this scheduler has ended: for sk_sched_drain. */
 void sk_sched_task_ended(struct sk_sched *sched);
 

@@ -78,7 +78,7 @@ struct skua_task {
 	/* The rest belongs to the runner, and to the owner's list. */
 	struct sk_obligation *obligations;
 	skua_task *owned_previous, *owned_next; /* (a job has the first one in its queue) */
-	uint32_t size; /* of the whole cell */
+	uint32_t size;                          /* of the whole cell */
 	SK_ATOMIC(uint16_t) last_worker;
 	uint16_t owner;
 	bool owned;        /* in the owner's list */
