@@ -2,6 +2,8 @@
  * test_shutdown_report.c - what is written to standard error about jobs and polls that do not end when
  * a runtime is freed.
  */
+#include <stdbool.h>
+
 #include "api_support.h"
 
 static skua_runtime *rt;
