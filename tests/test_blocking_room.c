@@ -427,6 +427,7 @@ static void task_that_forgets(bool after_the_place_came)
 	}
 	cell_fill(&go);
 	T_EQ(skua_task_wait(&forgetting), 9);
+	T_EQ(waiting(), after_the_place_came ? 0 : 1);
 	let_pass(3);
 	T_EQ(skua_task_wait(&next), 0);
 	T_EQ(order[2], 2);
