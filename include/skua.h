@@ -6,6 +6,7 @@
 
 #include "skua/base.h"
 #include "skua/blocker.h"
+#include "skua/blocking.h"
 #include "skua/cancel.h"
 #include "skua/coro.h"
 #include "skua/future.h"

@@ -77,6 +77,12 @@ static const struct knob knobs[] = {
 	 "threads for calls that block, at most"},
 	{"SKUA_BLOCKING_KEEPALIVE_MS", FIELD(blocking_keepalive_ms), NUMBER, 10000, 0, UINT32_MAX,
 	 NULL, " ms", "how long an idle one of these lives"},
+	{"SKUA_BLOCKING_QUEUE", FIELD(blocking_queue), NUMBER, 65536, 1, UINT32_MAX, NULL, "",
+	 "jobs of each kind that may wait for one of these"},
+	{"SKUA_BLOCKING_FILES", FIELD(blocking_files), NUMBER, 0, 1, 10000, zero_words, "",
+	 "jobs on files that run at once, at most"},
+	{"SKUA_BLOCKING_NAMES", FIELD(blocking_names), NUMBER, 0, 1, 10000, zero_words, "",
+	 "lookups of names that run at once, at most"},
 	{"SKUA_BUDGET", FIELD(budget), NUMBER, 128, 1, 65536, NULL, "",
 	 "operations in one poll before a task gives way"},
 	{"SKUA_SPIN_US", FIELD(spin_us), NUMBER, 0, 0, 10000, NULL, " us",
@@ -348,10 +354,33 @@ static int settle_knob(struct sk_config *config, const struct knob *knob)
 
 /* ---- All of them ---- */
 
+static uint32_t at_least_one(uint32_t number)
+{
+	return number > 0 ? number : 1;
+}
+
+/* Half of the threads for files, as a disk that is slow is slow for all; a quarter for names, most of
+ * which wait when a server does not answer; so a quarter is left for whatever else blocks. */
+static void settle_blocking(struct sk_config *config)
+{
+	skua_config *public = &config->public;
+
+	if (public->blocking_files == 0) {
+		public->blocking_files = at_least_one(public->max_blocking / 2);
+		config->automatic |= SKUA_KNOB_BLOCKING_FILES;
+	}
+	if (public->blocking_names == 0) {
+		public->blocking_names = at_least_one(public->max_blocking / 4);
+		config->automatic |= SKUA_KNOB_BLOCKING_NAMES;
+	}
+}
+
 /* Gives the knobs that are still "auto" their values. */
 static void settle_automatic(struct sk_config *config)
 {
 	skua_config *public = &config->public;
+
+	settle_blocking(config);
 
 	if (public->workers == 0) {
 		int listed = sk_config_cpu_list(public, NULL, 0);

@@ -6,7 +6,7 @@
 
 #include "skua/runtime.h"
 
-#define SK_KNOB_COUNT 11
+#define SK_KNOB_COUNT 14
 
 /* Where a value came from. */
 enum sk_origin {
@@ -20,8 +20,7 @@ enum sk_origin {
 #define SK_CPU_LIST_SIZE 1024
 
 /*
- * Every field of `public` is what counts: workers and io_backend are no longer "auto", and cpus is
- * NULL or points to the copy beside it, never to the environment. For that reason the struct must
+ * Every field of `public` is what counts: none is still "auto", and cpus is NULL or points to the copy beside it, never to the environment. For that reason the struct must
  * stay where it was filled in.
  */
 struct sk_config {

@@ -33,8 +33,11 @@ static int new_sched(skua_runtime *rt)
 		.workers = config->workers,
 		.budget = config->budget,
 		.spin_us = config->spin_us,
-		.max_blocking = config->max_blocking,
-		.blocking_keepalive_ms = config->blocking_keepalive_ms,
+		.blocking = {.threads = config->max_blocking,
+			     .running = {[SKUA_BLOCKING_FILES] = config->blocking_files,
+					 [SKUA_BLOCKING_NAMES] = config->blocking_names},
+			     .queued = config->blocking_queue,
+			     .keepalive_ms = config->blocking_keepalive_ms},
 		.cpus = cpus,
 		.runtime = rt,
 		.driver_ops = is_assisted(config) ? &sk_io_assisted_driver_ops : &sk_io_driver_ops,
@@ -133,9 +136,11 @@ int skua_runtime_free(skua_runtime *rt)
 		return -EDEADLK;
 	grace = rt->config.public.shutdown_ms * SKUA_MSEC;
 	sk_sched_close(rt->head.sched);
-	if (!sk_sched_drain(rt->head.sched, sk_now() + grace))
+	if (!sk_sched_drain(rt->head.sched, sk_now() + grace)) {
 		sk_log(SKUA_LOG_WARN, "shutdown: not everything ended within %u ms",
 		       rt->config.public.shutdown_ms);
+		sk_sched_report(rt->head.sched);
+	}
 	return tear_down(rt) > 0 ? -ETIMEDOUT : 0;
 }
 

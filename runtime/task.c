@@ -4,7 +4,6 @@
 #include <errno.h>
 
 #include "runtime/runtime.h"
-#include "sched/blocking.h"
 #include "sched/cx.h"
 #include "sched/guard.h"
 #include "sched/task.h"
@@ -33,16 +32,6 @@ int skua_spawn_with(skua_runtime *rt, const skua_future *future, const skua_spaw
 	    options->priority > SKUA_PRIORITY_BACKGROUND || options->reserved != 0)
 		return -EINVAL;
 	return sk_sched_spawn_with(rt->head.sched, future, options, task);
-}
-
-int skua_spawn_blocking(skua_runtime *rt, int64_t (*function)(void *argument), const void *argument,
-			size_t size, skua_task **task)
-{
-	if (rt == NULL || function == NULL || (argument == NULL && size > 0))
-		return -EINVAL;
-	if (sk_load(&rt->head.sched->phase, SK_RELAXED) != SK_PHASE_OPEN)
-		return -ESHUTDOWN;
-	return sk_blocking_spawn(rt->head.sched, function, argument, size, task);
 }
 
 skua_poll skua_join(skua_cx *cx, skua_task **task)

@@ -110,25 +110,35 @@ static void print_worker(struct dump *dump, struct sk_worker *worker)
 	fprintf(dump->file, "\n");
 }
 
-static void print_blocking(struct dump *dump)
+static void note_jobs(struct dump *dump, const skua_task *task)
 {
-	struct sk_blocking pool;
-	skua_task *task;
-	unsigned queued = 0;
-
-	if (!sk_peek(&pool, &dump->sched->blocking, sizeof pool))
-		return;
-	for (task = pool.first; task != NULL && queued < MAX_PLACES; queued++) {
+	for (unsigned count = 0; task != NULL && count < MAX_PLACES; count++) {
 		skua_task copy;
 
 		note(dump, task, "in the queue of the blocking pool", 0);
 		task = sk_peek(&copy, task, sizeof copy) ? copy.next : NULL;
 	}
+}
+
+static void print_blocking(struct dump *dump)
+{
+	struct sk_blocking pool;
+
+	if (!sk_peek(&pool, &dump->sched->blocking, sizeof pool))
+		return;
 	fprintf(dump->file,
 		"blocking pool: %" PRIu32 " threads, %" PRIu32 " idle, %" PRIu32
-		" promised, %u starting, %u jobs queued%s\n",
-		pool.threads, pool.idle, pool.promised, pool.starting, queued,
+		" promised, %u starting%s\n",
+		pool.threads, pool.idle, pool.promised, pool.starting,
 		pool.closed ? ", closed" : "");
+	for (unsigned i = 0; i < SKUA_BLOCKING_KINDS; i++) {
+		const struct sk_blocking_kind *kind = &pool.kinds[i];
+
+		note_jobs(dump, kind->first);
+		fprintf(dump->file,
+			"  %s: %" PRIu32 " jobs queued, %" PRIu32 " running, at most %" PRIu32 "\n",
+			sk_blocking_kind_name(i), kind->queued, kind->running, kind->limit);
+	}
 }
 
 /* ---- Tasks ---- */

@@ -72,8 +72,7 @@ int sk_sched_new(const struct sk_sched_options *options, struct sk_sched **out)
 	/* The list is the caller's. */
 	sched->options.cpus = NULL;
 	sched->options.cpu_count = 0;
-	sk_blocking_init(&sched->blocking, options->max_blocking,
-			 options->blocking_keepalive_ms * UINT64_C(1000000));
+	sk_blocking_init(&sched->blocking, &options->blocking);
 	*out = sched;
 	return 0;
 }
@@ -725,6 +724,7 @@ unsigned sk_sched_free(struct sk_sched *sched)
 		abandon_owned(&remains, sched->workers[i]);
 	sk_blocking_join(&sched->blocking);
 	sk_guard_wait();
+	sk_blocking_destroy(&sched->blocking);
 	while (remains.first != NULL) {
 		skua_task *task = remains.first;
 
@@ -753,7 +753,5 @@ void sk_sched_stats(struct sk_sched *sched, skua_stats *stats)
 		stats->io_batches += sk_load(&worker->io_batches, SK_RELAXED);
 		stats->io_events += sk_load(&worker->io_events, SK_RELAXED);
 	}
-	sk_mutex_lock(&sched->blocking.lock);
-	stats->blocking_threads = sched->blocking.threads;
-	sk_mutex_unlock(&sched->blocking.lock);
+	sk_blocking_stats(&sched->blocking, stats);
 }

@@ -67,8 +67,7 @@ struct sk_sched_options {
 	uint32_t workers;
 	uint32_t budget;
 	uint32_t spin_us;
-	uint32_t max_blocking;
-	uint32_t blocking_keepalive_ms;
+	struct sk_blocking_limits blocking;
 	const int *cpus; /* worker i runs on cpus[i % cpu_count]; none if cpu_count is 0 */
 	uint32_t cpu_count;
 	skua_runtime *runtime;
@@ -175,6 +174,10 @@ bool sk_sched_drain(struct sk_sched *sched, uint64_t deadline);
 void sk_sched_stop(struct sk_sched *sched);
 /* Returns how many tasks had to be abandoned. */
 unsigned sk_sched_free(struct sk_sched *sched);
+
+/* For a drain that was in vain: names in the log the polls that do not return and the blocking jobs
+ * that run. Takes some 10 ms. */
+void sk_sched_report(struct sk_sched *sched);
 
 /* A task of this scheduler has ended: for sk_sched_drain. */
 void sk_sched_task_ended(struct sk_sched *sched);

@@ -420,6 +420,18 @@ uint64_t sk_now(void)
 	return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
 }
 
+uint64_t sk_now_coarse(void)
+{
+#ifdef CLOCK_MONOTONIC_COARSE
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC_COARSE, &ts);
+	return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
+#else
+	return sk_now();
+#endif
+}
+
 /* ---- Memory ---- */
 
 /* jemalloc's sized free, if the program or the environment brought jemalloc along. */

@@ -238,6 +238,9 @@ void sk_futex_wake(sk_futex *word);
 /* Nanoseconds of the monotonic clock. */
 uint64_t sk_now(void);
 
+/* The same, some milliseconds late, where that costs less. */
+uint64_t sk_now_coarse(void);
+
 /* The next number of a generator whose state is not 0 (xorshift, Marsaglia 2003). */
 static inline uint32_t sk_random(uint32_t *state)
 {

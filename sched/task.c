@@ -184,12 +184,14 @@ const char *sk_task_name(const skua_task *task)
 {
 	const struct sk_task_extension *extension = sk_task_extension(task);
 
+	if (task->blocking)
+		return sk_blocking_job_name(task);
 	if (extension != NULL && extension->name != NULL)
 		return extension->name;
 	return task->future->ops->name != NULL ? task->future->ops->name : "unnamed";
 }
 
-int sk_task_cancel(skua_task *task)
+static int cancel(skua_task *task)
 {
 	/* Release: pairs with the acquire in skua_cx_cancelled; what came before is seen by the task
 	 * when it is told. Acquire: what came before the end is seen by who is told that it is too late. */
@@ -197,9 +199,28 @@ int sk_task_cancel(skua_task *task)
 
 	if ((old & SK_TASK_COMPLETE) != 0)
 		return -ESRCH;
-	if ((old & SK_TASK_CANCELLED) == 0 && !task->blocking)
-		sk_task_wake(task);
+	if ((old & SK_TASK_CANCELLED) == 0) {
+		if (task->blocking)
+			sk_blocking_withdraw(task);
+		else
+			sk_task_wake(task);
+	}
 	return 0;
+}
+
+int sk_task_cancel(skua_task *task)
+{
+	unsigned side;
+	int rc;
+
+	if (!task->blocking)
+		return cancel(task);
+	/* The pool is looked at after this; if the job ends meanwhile, whoever ends it has seen the
+	 * cancel, and so this count, when it gives the life reference up (guard.h). */
+	side = sk_guard_enter();
+	rc = cancel(task);
+	sk_guard_leave(side);
+	return rc;
 }
 
 void sk_task_close_handle(skua_task *task)

@@ -32,8 +32,9 @@
  *   - After the xor that clears RUNNING, the runner does not touch a task that it did not find
  *     SCHEDULED: another worker may already have ended and freed it.
  *   - Nobody writes the state word without having a reference, but: the owner of its list, when the
- *     runtime is closed; who cancels a job that is queued, under the pool's lock; and who has the
- *     waker lent by the poll that goes on, which waits for it.
+ *     runtime is closed; and who has the waker lent by the poll that goes on, which waits for it.
+ *   - A job of the blocking pool is run by whoever takes it out of its queue, which the pool's lock
+ *     makes one: a thread of the pool, who cancels it, or who closes the pool.
  *   - Every wake is a read-modify-write, also of a task that is already SCHEDULED: so what was
  *     written before the wake is seen by the poll that follows (tokio#7622 is what happens else).
  *
@@ -76,8 +77,8 @@ struct skua_task {
 
 	/* The rest belongs to the runner, and to the owner's list. */
 	struct sk_obligation *obligations;
-	skua_task *owned_previous, *owned_next;
-	uint32_t size; /* of the whole cell */
+	skua_task *owned_previous, *owned_next; /* (a job has the first one in its queue) */
+	uint32_t size;                          /* of the whole cell */
 	SK_ATOMIC(uint16_t) last_worker;
 	uint16_t owner;
 	bool owned;        /* in the owner's list */

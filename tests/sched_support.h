@@ -232,8 +232,8 @@ static inline struct sk_sched *new_sched(uint32_t workers)
 	struct sk_sched_options options = {
 		.workers = workers,
 		.budget = 128,
-		.max_blocking = 4,
-		.blocking_keepalive_ms = 10000,
+		.blocking.threads = 4,
+		.blocking.keepalive_ms = 10000,
 	};
 
 	return new_sched_with(&options);

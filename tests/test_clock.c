@@ -167,6 +167,17 @@ T_TEST(clock, it_stands_while_a_blocking_job_runs)
 	T_EQ(skua_runtime_free(rt), 0);
 }
 
+T_TEST(clock, it_jumps_when_a_job_that_nobody_joins_has_ended)
+{
+	skua_runtime *rt = paused_runtime(2);
+	uint64_t woken_at;
+	skua_task *task = spawn_sleeper(rt, HOUR, &woken_at);
+
+	T_EQ(skua_spawn_blocking(rt, slow_job, NULL, 0, NULL), 0);
+	T_EQ(skua_task_wait(&task), 0);
+	T_EQ(skua_runtime_free(rt), 0);
+}
+
 /* A timer that was disarmed does not count. */
 static skua_poll give_up_and_wait(skua_cx *cx, void *argument)
 {

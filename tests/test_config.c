@@ -31,6 +31,9 @@ T_TEST(config, defaults)
 	T_EQ(config.io_backend, SKUA_IO_BACKEND_AUTO);
 	T_EQ(config.max_blocking, 512);
 	T_EQ(config.blocking_keepalive_ms, 10000);
+	T_EQ(config.blocking_queue, 65536);
+	T_EQ(config.blocking_files, 0);
+	T_EQ(config.blocking_names, 0);
 	T_EQ(config.budget, 128);
 	T_EQ(config.spin_us, 0);
 	T_EQ(config.shutdown_ms, 5000);
@@ -51,7 +54,22 @@ T_TEST(config, resolve_settles_auto_and_keeps_the_rest)
 #endif
 	T_NULL(config.cpus);
 	T_EQ(config.max_blocking, 512);
+	T_EQ(config.blocking_files, 256);
+	T_EQ(config.blocking_names, 128);
 	T_STR_EQ(config.message, "");
+}
+
+T_TEST(config, each_kind_of_blocking_job_may_have_one_thread_at_least)
+{
+	skua_config config;
+
+	for (uint32_t threads = 1; threads <= 8; threads++) {
+		begin(&config);
+		config.max_blocking = threads;
+		T_EQ(skua_config_resolve(&config), 0);
+		T_EQ(config.blocking_files, threads < 4 ? 1 : threads / 2);
+		T_EQ(config.blocking_names, threads < 8 ? 1 : 2);
+	}
 }
 
 T_TEST(config, resolve_twice_is_the_same)
@@ -139,6 +157,12 @@ T_TEST(config, field_out_of_range_is_named)
 	config.max_blocking = 10001;
 	T_STR_EQ(refused(&config), "max_blocking = 10001: expected 1 to 10000");
 	begin(&config);
+	config.blocking_queue = 0;
+	T_STR_EQ(refused(&config), "blocking_queue = 0: expected 1 to 4294967295");
+	begin(&config);
+	config.blocking_names = 10001;
+	T_STR_EQ(refused(&config), "blocking_names = 10001: expected 0 (auto) or 1 to 10000");
+	begin(&config);
 	config.budget = 65537;
 	T_STR_EQ(refused(&config), "budget = 65537: expected 1 to 65536");
 	begin(&config);
@@ -158,6 +182,7 @@ T_TEST(config, field_at_both_ends_of_its_range)
 	config.io_threads = 1;
 	config.max_blocking = 1;
 	config.blocking_keepalive_ms = 0;
+	config.blocking_queue = config.blocking_files = config.blocking_names = 1;
 	config.budget = 1;
 	config.spin_us = 0;
 	config.shutdown_ms = 0;
@@ -168,6 +193,8 @@ T_TEST(config, field_at_both_ends_of_its_range)
 	config.io_threads = 64;
 	config.max_blocking = 10000;
 	config.blocking_keepalive_ms = UINT32_MAX;
+	config.blocking_queue = UINT32_MAX;
+	config.blocking_files = config.blocking_names = 10000;
 	config.budget = 65536;
 	config.spin_us = 10000;
 	config.shutdown_ms = UINT32_MAX;
@@ -243,8 +270,8 @@ T_TEST(config, unknown_bit_in_pinned)
 	skua_config config;
 
 	begin(&config);
-	config.pinned = SKUA_KNOB_LOG | 0x8000;
-	T_STR_EQ(refused(&config), "pinned = 0x8400: expected SKUA_KNOB_* bits");
+	config.pinned = SKUA_KNOB_LOG | 0x80000000;
+	T_STR_EQ(refused(&config), "pinned = 0x80002000: expected SKUA_KNOB_* bits");
 }
 
 /* ---- Variables ---- */
@@ -259,6 +286,9 @@ T_TEST(config, every_variable_is_applied)
 	set("SKUA_IO_BACKEND", "uv");
 	set("SKUA_MAX_BLOCKING", "5");
 	set("SKUA_BLOCKING_KEEPALIVE_MS", "6");
+	set("SKUA_BLOCKING_QUEUE", "10");
+	set("SKUA_BLOCKING_FILES", "11");
+	set("SKUA_BLOCKING_NAMES", "12");
 	set("SKUA_BUDGET", "7");
 	set("SKUA_SPIN_US", "8");
 	set("SKUA_SHUTDOWN_MS", "9");
@@ -269,6 +299,9 @@ T_TEST(config, every_variable_is_applied)
 	T_EQ(config.io_backend, SKUA_IO_BACKEND_UV);
 	T_EQ(config.max_blocking, 5);
 	T_EQ(config.blocking_keepalive_ms, 6);
+	T_EQ(config.blocking_queue, 10);
+	T_EQ(config.blocking_files, 11);
+	T_EQ(config.blocking_names, 12);
 	T_EQ(config.budget, 7);
 	T_EQ(config.spin_us, 8);
 	T_EQ(config.shutdown_ms, 9);
@@ -320,6 +353,10 @@ T_TEST(config, numbers_have_their_own_ranges)
 		 "SKUA_IO_THREADS=65: expected a number from 1 to 64");
 	T_STR_EQ(variable_refused("SKUA_MAX_BLOCKING", "0"),
 		 "SKUA_MAX_BLOCKING=0: expected a number from 1 to 10000");
+	T_STR_EQ(variable_refused("SKUA_BLOCKING_QUEUE", "0"),
+		 "SKUA_BLOCKING_QUEUE=0: expected a number from 1 to 4294967295");
+	T_STR_EQ(variable_refused("SKUA_BLOCKING_FILES", "0"),
+		 "SKUA_BLOCKING_FILES=0: expected \"auto\" or a number from 1 to 10000");
 	T_STR_EQ(variable_refused("SKUA_BUDGET", "65537"),
 		 "SKUA_BUDGET=65537: expected a number from 1 to 65536");
 	T_STR_EQ(variable_refused("SKUA_SPIN_US", "10001"),

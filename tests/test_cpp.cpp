@@ -2,6 +2,7 @@
 #include <skua.h>
 #include <skua/base.h>
 #include <skua/blocker.h>
+#include <skua/blocking.h>
 #include <skua/coro.h>
 #include <skua/future.h>
 #include <skua/runtime.h>

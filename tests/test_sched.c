@@ -26,7 +26,7 @@ T_TEST(sched, begins_and_ends_with_nothing_to_do)
 
 T_TEST(sched, is_made_completely_or_not_at_all)
 {
-	struct sk_sched_options options = {.workers = 3, .max_blocking = 1};
+	struct sk_sched_options options = {.workers = 3, .blocking.threads = 1};
 	int rc = -ENOMEM;
 	int64_t allowed;
 

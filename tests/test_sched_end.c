@@ -282,7 +282,7 @@ T_TEST(sched, a_worker_on_its_way_to_sleep_sees_the_end)
 		.workers = 2,
 		.budget = 128,
 		.spin_us = 5000,
-		.max_blocking = 1,
+		.blocking.threads = 1,
 	};
 
 	/* Workers that still look around are not asleep, so nobody wakes them. */

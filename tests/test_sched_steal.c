@@ -117,7 +117,7 @@ static struct sk_sched *start_paced(uint32_t workers)
 	struct sk_sched_options options = {
 		.workers = workers,
 		.budget = 128,
-		.max_blocking = 1,
+		.blocking.threads = 1,
 		.driver_ops = &driver_ops,
 		.driver = &watches,
 	};

@@ -407,19 +407,6 @@ T_TEST(task, cancelling_a_complete_one_is_too_late)
 	end_sched(sched, 0);
 }
 
-T_TEST(task, cancelling_a_job_does_not_queue_it)
-{
-	struct sk_sched *sched = new_sched(1);
-	skua_task *task = new_idle_probe(sched, false);
-
-	task->blocking = true;
-	T_EQ(sk_task_cancel(task), 0);
-	T_EQ(flags_of(task), SK_TASK_CANCELLED);
-	T_EQ(take_queued(sched, NULL), 0);
-	sk_task_release(task);
-	end_sched(sched, 0);
-}
-
 T_TEST(task, a_cancel_is_delivered_once)
 {
 	struct sk_sched *sched = new_sched(1);

@@ -15,6 +15,7 @@
 #ifndef SKUA_RUNTIME_H
 #define SKUA_RUNTIME_H
 
+#include "blocking.h"
 #include "future.h"
 
 #ifdef __cplusplus
@@ -34,10 +35,13 @@ enum {
 	SKUA_KNOB_IO_POLL = 1u << 4,               /* SKUA_IO_POLL */
 	SKUA_KNOB_MAX_BLOCKING = 1u << 5,          /* SKUA_MAX_BLOCKING */
 	SKUA_KNOB_BLOCKING_KEEPALIVE_MS = 1u << 6, /* SKUA_BLOCKING_KEEPALIVE_MS */
-	SKUA_KNOB_BUDGET = 1u << 7,                /* SKUA_BUDGET */
-	SKUA_KNOB_SPIN_US = 1u << 8,               /* SKUA_SPIN_US */
-	SKUA_KNOB_SHUTDOWN_MS = 1u << 9,           /* SKUA_SHUTDOWN_MS */
-	SKUA_KNOB_LOG = 1u << 10,                  /* SKUA_LOG */
+	SKUA_KNOB_BLOCKING_QUEUE = 1u << 7,        /* SKUA_BLOCKING_QUEUE */
+	SKUA_KNOB_BLOCKING_FILES = 1u << 8,        /* SKUA_BLOCKING_FILES */
+	SKUA_KNOB_BLOCKING_NAMES = 1u << 9,        /* SKUA_BLOCKING_NAMES */
+	SKUA_KNOB_BUDGET = 1u << 10,               /* SKUA_BUDGET */
+	SKUA_KNOB_SPIN_US = 1u << 11,              /* SKUA_SPIN_US */
+	SKUA_KNOB_SHUTDOWN_MS = 1u << 12,          /* SKUA_SHUTDOWN_MS */
+	SKUA_KNOB_LOG = 1u << 13,                  /* SKUA_LOG */
 };
 
 enum { SKUA_IO_BACKEND_AUTO = 0, SKUA_IO_BACKEND_EPOLL = 1, SKUA_IO_BACKEND_UV = 2 };
@@ -59,11 +63,15 @@ typedef struct skua_config {
 	uint32_t io_poll;      /* SKUA_IO_POLL_* */
 	uint32_t max_blocking; /* threads for blocking calls, 1 to 10000 */
 	uint32_t blocking_keepalive_ms; /* how long an idle one of these lives */
-	uint32_t budget;      /* operations in one poll before a task gives way, 1 to 65536 */
-	uint32_t spin_us;     /* how long a worker looks for work before it sleeps, 0 to
+	uint32_t blocking_queue;        /* jobs of each kind that may wait for one, from 1 on */
+	uint32_t blocking_files; /* jobs on files that run at once, at most, 1 to 10000; 0 = auto:
+	                            half of max_blocking */
+	uint32_t blocking_names; /* lookups of names, likewise; 0 = auto: a quarter of it */
+	uint32_t budget;         /* operations in one poll before a task gives way, 1 to 65536 */
+	uint32_t spin_us;        /* how long a worker looks for work before it sleeps, 0 to
 	                                   10000 */
-	uint32_t shutdown_ms; /* how long skua_runtime_free lets tasks end by themselves */
-	uint32_t log;         /* SKUA_LOG_*: what is written to standard error */
+	uint32_t shutdown_ms;    /* how long skua_runtime_free lets tasks end by themselves */
+	uint32_t log;            /* SKUA_LOG_*: what is written to standard error */
 
 	char message[256]; /* out: what was wrong, as a sentence, when a call returned an error */
 } skua_config;
@@ -102,8 +110,8 @@ SKUA_API SKUA_MUST_USE int skua_runtime_new(skua_config *config, skua_runtime **
 
 /*
  * Ends a runtime: no new tasks; every task is cancelled, once more if it was before, and gets
- * `shutdown_ms` to end; tasks that have not are named on standard error and dropped; running
- * blocking calls are waited for; every thread is joined; sockets that are still open are closed.
+ * `shutdown_ms` to end; tasks that have not are named on standard error and dropped; blocking calls
+ * and polls that still run are named there, too, and waited for; every thread is joined; sockets that are still open are closed.
  * Handles of tasks may outlive it, those of sockets, listeners and timers may not. NULL is allowed.
  *
  * Returns 0; -ETIMEDOUT if tasks had to be dropped (the runtime is gone all the same); -EDEADLK
@@ -121,6 +129,14 @@ SKUA_API int skua_runtime_free(skua_runtime *runtime);
  */
 SKUA_API SKUA_MUST_USE skua_poll skua_block_on(skua_runtime *runtime, skua_future *future);
 
+/* Blocking jobs of one kind, now; the last one since the beginning. */
+typedef struct skua_blocking_stats {
+	uint64_t running;
+	uint64_t queued;  /* accepted, and not begun */
+	uint64_t waiting; /* skua_spawn_blocking_when_room that wait for room in the queue */
+	uint64_t refused; /* times that a job found no room */
+} skua_blocking_stats;
+
 /* What a runtime has done so far; all are sums over its workers or drivers. */
 typedef struct skua_stats {
 	uint64_t workers;   /* how many there are */
@@ -132,8 +148,9 @@ typedef struct skua_stats {
 	uint64_t wakes;     /* times that a worker was woken by another thread */
 	uint64_t
 		io_batches; /* times that a driver or a worker came back from its wait with events */
-	uint64_t io_events;        /* events in them */
-	uint64_t blocking_threads; /* that exist now */
+	uint64_t io_events;                                /* events in them */
+	uint64_t blocking_threads;                         /* that exist now */
+	skua_blocking_stats blocking[SKUA_BLOCKING_KINDS]; /* by kind: SKUA_BLOCKING_* */
 } skua_stats;
 
 /* Takes the counters, each exact, together only roughly of one moment. Any thread; never blocks. */

@@ -73,8 +73,8 @@ SKUA_API void skua_detach(skua_task **task);
 /*
  * Asks a task to stop: its next await, or the one it is in, returns -ECANCELED, once; what it does
  * then is up to the task, which may await again to clean up. (A runtime that is being freed asks
- * every task, those that were asked before once more.) For a blocking job: one that has not
- * started never will; one that runs is not disturbed.
+ * every task, those that were asked before once more.) A blocking job that has not started never
+ * will, and ends at once; one that runs is not disturbed.
  *
  * Returns 0, also if it was asked before; -ESRCH if the task has already ended; -EINVAL if task is
  * NULL. Any thread that holds the handle; never blocks.
@@ -94,22 +94,6 @@ SKUA_API const char *skua_task_name(const skua_task *task);
  * poll.
  */
 SKUA_API SKUA_MUST_USE skua_poll skua_yield(skua_cx *cx);
-
-/*
- * Runs a function that may block on a thread of the blocking pool. It gets a private copy of `size`
- * bytes at `argument` (size may be 0), which lives until the function returns; its return value
- * becomes the result of the task, which can be joined and cancelled like any other. Cancelled
- * before it starts, it never runs, and the result is -ECANCELED.
- *
- * Returns 0; -ENOMEM, -ESHUTDOWN, -EINVAL (runtime or function is NULL, or argument
- * is and size is not 0), -EAGAIN (no thread could
- * be started, and none exists). Beyond `max_blocking` threads jobs wait in order. Any thread;
- * never blocks. The function runs with signals blocked, but for those of faults: a process that it
- * starts inherits that mask.
- */
-SKUA_API SKUA_MUST_USE int skua_spawn_blocking(skua_runtime *runtime,
-					       int64_t (*function)(void *argument),
-					       const void *argument, size_t size, skua_task **task);
 
 #ifdef __cplusplus
 }

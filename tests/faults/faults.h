@@ -164,6 +164,7 @@ struct scenario {
 #define ENV_PINNED                                                                                 \
 	(SKUA_KNOB_WORKERS | SKUA_KNOB_CPUS | SKUA_KNOB_IO_THREADS | SKUA_KNOB_IO_BACKEND |        \
 	 SKUA_KNOB_IO_POLL | SKUA_KNOB_MAX_BLOCKING | SKUA_KNOB_BLOCKING_KEEPALIVE_MS |            \
+	 SKUA_KNOB_BLOCKING_QUEUE | SKUA_KNOB_BLOCKING_FILES | SKUA_KNOB_BLOCKING_NAMES |          \
 	 SKUA_KNOB_BUDGET | SKUA_KNOB_SPIN_US | SKUA_KNOB_SHUTDOWN_MS | SKUA_KNOB_LOG)
 
 extern const struct scenario scenarios_of_tasks[], scenarios_of_tcp[], scenarios_of_io[];

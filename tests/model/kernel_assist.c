@@ -43,7 +43,7 @@ static const struct sk_driver_ops ops = {
 static void begin(uint32_t workers, uint32_t limit, unsigned source_count)
 {
 	struct sk_sched_options options = {
-		.workers = workers, .budget = 128, .max_blocking = 1, .driver_ops = &ops};
+		.workers = workers, .budget = 128, .blocking.threads = 1, .driver_ops = &ops};
 
 	mc_assert(sk_io_new(SKUA_IO_BACKEND_EPOLL, true, 1, &io) == 0);
 	options.driver = io->drivers[0];

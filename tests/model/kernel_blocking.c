@@ -27,7 +27,7 @@ static sk_parker running; /* for who waits until a job runs */
 static void begin(uint32_t max_threads)
 {
 	struct sk_sched_options options = {
-		.workers = 1, .max_blocking = max_threads, .blocking_keepalive_ms = 1};
+		.workers = 1, .blocking.threads = max_threads, .blocking.keepalive_ms = 1};
 
 	mc_assert(sk_sched_new(&options, &sched) == 0);
 	sk_parker_init(&gate);

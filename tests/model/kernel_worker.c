@@ -32,8 +32,8 @@ static void begin_with(uint32_t workers, const struct sk_driver_ops *driver_ops)
 	struct sk_sched_options options = {
 		.workers = workers,
 		.budget = 128,
-		.max_blocking = 1,
-		.blocking_keepalive_ms = 10000,
+		.blocking.threads = 1,
+		.blocking.keepalive_ms = 10000,
 		.driver_ops = driver_ops,
 	};
 

@@ -1,0 +1,188 @@
+/*
+ * test_shutdown_report.c - what is written to standard error about jobs and polls that do not end when
+ * a runtime is freed.
+ */
+#include <stdbool.h>
+
+#include "api_support.h"
+
+static skua_runtime *rt;
+static struct capture captured;
+static atomic_int gate, running;
+
+static void begin(uint32_t workers, uint32_t shutdown_ms)
+{
+	skua_config config;
+
+	quiet_config(&config, workers, SKUA_IO_BACKEND_AUTO);
+	config.max_blocking = 64;
+	config.blocking_files = config.blocking_names = 30;
+	config.shutdown_ms = shutdown_ms;
+	config.log = SKUA_LOG_WARN;
+	rt = runtime_with(&config);
+}
+
+static int64_t hang(void *unused)
+{
+	(void)unused;
+	atomic_fetch_add(&running, 1);
+	WAIT_UNTIL(gate != 0);
+	return 0;
+}
+
+static void *free_runtime(void *result)
+{
+	*(int *)result = skua_runtime_free(rt);
+	return NULL;
+}
+
+static bool has_said(const char *words)
+{
+	char text[16384];
+	ssize_t length = pread(fileno(captured.file), text, sizeof text - 1, 0);
+
+	text[length > 0 ? length : 0] = '\0';
+	return strstr(text, words) != NULL;
+}
+
+/* Frees the runtime, opens the gate when `words` have been said, and stores all that was. */
+static int free_until(const char *words, char *text, size_t size)
+{
+	pthread_t thread;
+	int result = 1;
+
+	capture_start(&captured);
+	T_EQ(pthread_create(&thread, NULL, free_runtime, &result), 0);
+	WAIT_UNTIL(has_said(words));
+	atomic_store(&gate, 1);
+	T_EQ(pthread_join(thread, NULL), 0);
+	capture_stop(&captured, text, size);
+	return result;
+}
+
+static unsigned count_of(const char *text, const char *words)
+{
+	unsigned count = 0;
+
+	for (; (text = strstr(text, words)) != NULL; text++)
+		count++;
+	return count;
+}
+
+/* ---- Jobs ---- */
+
+T_TEST(shutdown_report, jobs_that_do_not_end_are_named)
+{
+	const skua_blocking_options lookup = {sizeof lookup, SKUA_BLOCKING_NAMES,
+					      "lookup of a host"};
+	skua_task *queued;
+	char text[16384];
+
+	begin(1, 20);
+	T_EQ(skua_spawn_blocking_with(rt, hang, NULL, 0, &lookup, NULL), 0);
+	T_EQ(skua_spawn_blocking(rt, hang, NULL, 0, NULL), 0);
+	for (int i = 0; i < 29; i++)
+		T_EQ(skua_spawn_blocking_with(rt, hang, NULL, 0, &lookup, NULL), 0);
+	WAIT_UNTIL(running == 31);
+	T_EQ(skua_spawn_blocking_with(rt, hang, NULL, 0, &lookup, &queued), 0);
+	T_EQ(free_until("more blocking calls", text, sizeof text), 0);
+	T_ASSERT_MSG(strstr(text, "skua: warning: shutdown: not everything ended within 20 ms\n") !=
+			     NULL,
+		     "%s", text);
+	T_EQ(count_of(text, "a blocking call cannot be ended: it is waited for\n"), 20);
+	T_GE(count_of(text, "skua: warning: shutdown: lookup of a host (names) has run for "), 19);
+	T_EQ(count_of(text, "skua: warning: shutdown: and 11 more blocking calls\n"), 1);
+	/* One that did not start is not waited for. */
+	T_EQ(running, 31);
+	T_EQ(skua_task_wait(&queued), -ECANCELED);
+}
+
+/* How long a job has run, in the words of the report. */
+T_TEST(shutdown_report, a_job_is_said_to_have_run_for_its_time)
+{
+	char text[4096];
+	double seconds = -1;
+	const char *words;
+	uint64_t start;
+
+	begin(1, 100);
+	start = skua_now();
+	T_EQ(skua_spawn_blocking(rt, hang, NULL, 0, NULL), 0);
+	WAIT_UNTIL(running == 1);
+	T_EQ(free_until("waited for", text, sizeof text), 0);
+	words = strstr(text, "blocking job (general) has run for ");
+	T_NOT_NULL(words);
+	T_EQ(sscanf(words, "blocking job (general) has run for %lf s;", &seconds), 1);
+	/* The clock that it goes by is some milliseconds late. */
+	T_GE(seconds, 0.08);
+	T_LE(seconds, seconds_since(start) + 0.05);
+}
+
+T_TEST(shutdown_report, jobs_that_end_in_time_are_not_named)
+{
+	char text[4096];
+
+	begin(1, 10000 * PATIENCE);
+	T_EQ(skua_spawn_blocking(rt, hang, NULL, 0, NULL), 0);
+	WAIT_UNTIL(running == 1);
+	atomic_store(&gate, 1);
+	capture_start(&captured);
+	T_EQ(skua_runtime_free(rt), 0);
+	capture_stop(&captured, text, sizeof text);
+	T_STR_EQ(text, "");
+}
+
+/* ---- Polls ---- */
+
+struct stuck {
+	skua_coro co;
+	int64_t rc;
+};
+
+static skua_poll stuck(skua_cx *cx, struct stuck *self)
+{
+	SKUA_BEGIN(self);
+	SKUA_AWAIT(self->rc = skua_yield(cx));
+	hang(NULL);
+	SKUA_END(3);
+}
+SKUA_CORO(stuck, struct stuck);
+
+T_TEST(shutdown_report, a_poll_that_does_not_return_is_named)
+{
+	struct stuck future = {.co = SKUA_CORO_INIT(stuck)};
+	skua_task *task;
+	char text[4096];
+
+	begin(2, 20);
+	task = start_future(rt, &future.co);
+	WAIT_UNTIL(running == 1);
+	T_EQ(free_until("waited for", text, sizeof text), 0);
+	T_NOT_NULL(
+		strstr(text, "shutdown: task stuck is in a poll that does not return, on worker "));
+	T_NOT_NULL(strstr(text, "test_shutdown_report.c): it is waited for\n"));
+	T_NULL(strstr(text, "line 0 of"));
+	T_EQ(count_of(text, "waited for"), 1);
+	T_EQ(skua_task_wait(&task), 3);
+}
+
+static skua_poll never(skua_cx *cx, void *unused)
+{
+	(void)cx, (void)unused;
+	atomic_store(&running, 1);
+	return SKUA_PENDING;
+}
+
+T_TEST(shutdown_report, a_task_that_sleeps_is_dropped_and_not_waited_for)
+{
+	char text[4096];
+
+	begin(2, 20);
+	skua_detach(&(skua_task *){start(rt, never, NULL)});
+	WAIT_UNTIL(running == 1);
+	capture_start(&captured);
+	T_EQ(skua_runtime_free(rt), -ETIMEDOUT);
+	capture_stop(&captured, text, sizeof text);
+	T_NOT_NULL(strstr(text, "task call did not end in time and is dropped"));
+	T_NULL(strstr(text, "waited for"));
+}
