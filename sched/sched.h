@@ -109,6 +109,20 @@ int sk_sched_spawn(struct sk_sched *sched, const skua_future *future, skua_task 
 int sk_sched_spawn_with(struct sk_sched *sched, const skua_future *future,
 			const skua_spawn_options *options, skua_task **handle);
 
+/*
+ * A spawn in two halves, between which a task can be shown to others. The first counts one task
+ * more, or returns -ESHUTDOWN; then the second must come soon: it queues the task, or none, which
+ * somebody must queue later.
+ */
+struct sk_spawning {
+	struct sk_worker *worker; /* NULL: not one of this scheduler's */
+	unsigned side;            /* of the guard */
+};
+
+int sk_sched_begin_spawn(struct sk_sched *sched, struct sk_spawning *spawning);
+void sk_sched_end_spawn(struct sk_sched *sched, const struct sk_spawning *spawning,
+			skua_task *task);
+
 /* Spawns a task that polls the caller's future in place. `joiner`, which is taken over on success,
  * is woken when it has ended. */
 int sk_sched_spawn_reference(struct sk_sched *sched, skua_future *future, sk_waiter joiner,
