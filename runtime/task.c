@@ -4,21 +4,16 @@
 #include <errno.h>
 
 #include "runtime/runtime.h"
+#include "runtime/task.h"
 #include "sched/cx.h"
 #include "sched/guard.h"
 #include "sched/task.h"
 #include "sched/thread_waker.h"
 #include "sched/worker.h"
 
-static bool is_spawnable(const skua_runtime *rt, const skua_future *future)
-{
-	return rt != NULL && future != NULL && future->ops != NULL && future->ops->poll != NULL &&
-	       future->ops->size >= sizeof *future;
-}
-
 int skua_spawn(skua_runtime *rt, const skua_future *future, skua_task **task)
 {
-	if (!is_spawnable(rt, future))
+	if (rt == NULL || !sk_is_future(future))
 		return -EINVAL;
 	return sk_sched_spawn(rt->head.sched, future, task);
 }
@@ -28,8 +23,7 @@ int skua_spawn_with(skua_runtime *rt, const skua_future *future, const skua_spaw
 {
 	if (options == NULL)
 		return skua_spawn(rt, future, task);
-	if (!is_spawnable(rt, future) || options->struct_size != sizeof *options ||
-	    options->priority > SKUA_PRIORITY_BACKGROUND || options->reserved != 0)
+	if (rt == NULL || !sk_is_future(future) || !sk_are_spawn_options(options))
 		return -EINVAL;
 	return sk_sched_spawn_with(rt->head.sched, future, options, task);
 }

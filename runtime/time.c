@@ -25,24 +25,10 @@ static struct sk_sched *sched_of(const skua_cx *cx)
 	return cx->runtime != NULL ? cx->runtime->head.sched : NULL;
 }
 
-/* In the wheel of the worker; under a foreign executor in that of any. */
 static int arm(skua_cx *cx, struct sk_timer *timer, uint64_t deadline, uint64_t now)
 {
-	struct sk_worker *worker = cx->worker;
-	struct sk_sched *sched = sched_of(cx);
-	unsigned index;
-	int rc;
-
 	timer->moved = false;
-	if (worker != NULL)
-		return sk_timer_arm(
-			&worker->timers, timer, deadline,
-			sk_clock_is_system(&sched->clock) ? sk_granule(deadline - now) : 1, cx);
-	index = sk_thread_stripe() % sched->options.workers;
-	rc = sk_timer_arm_from_outside(&sched->workers[index]->timers, timer, deadline, cx);
-	if (rc == 0)
-		sk_sched_timer_changed(sched, index);
-	return rc;
+	return sk_sched_arm_timer(sched_of(cx), cx->worker, timer, deadline, now, cx);
 }
 
 static uint64_t after(uint64_t now, uint64_t ns)

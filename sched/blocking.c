@@ -368,7 +368,8 @@ static void thread_main(void *argument)
 			sk_waiter_wake(waiter);
 			sk_sched_task_ended(sched);
 			/* A paused clock does not jump while a job runs: it may be able to now. */
-			sk_sched_timer_changed(sched, 0);
+			if (!sk_clock_is_system(&sched->clock))
+				sk_sched_timer_changed(sched, 0);
 			sk_mutex_lock(&pool->lock);
 		}
 	}

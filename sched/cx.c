@@ -8,6 +8,7 @@
 
 #include "sched/interrupt.h"
 #include "sched/sched.h"
+#include "sched/scope.h"
 #include "sched/task.h"
 
 /* ---- Wakers ---- */
@@ -76,6 +77,13 @@ static bool is_closing(const skua_task *task)
 	return sk_load(&task->sched->phase, SK_ACQUIRE) != SK_PHASE_OPEN;
 }
 
+static bool is_scope_cancelled(const skua_task *task)
+{
+	const skua_scope *scope = sk_scope_of(task);
+
+	return scope != NULL && sk_scope_is_cancelled(scope);
+}
+
 int skua_cx_cancelled(const skua_cx *cx)
 {
 	skua_task *task = cx->task;
@@ -83,7 +91,8 @@ int skua_cx_cancelled(const skua_cx *cx)
 	if (task == NULL)
 		return 0;
 	/* Acquire: pairs with the release in sk_task_cancel, which may come in the middle of this poll. */
-	return (sk_load(&task->state, SK_ACQUIRE) & SK_TASK_CANCELLED) != 0 || is_closing(task);
+	return (sk_load(&task->state, SK_ACQUIRE) & SK_TASK_CANCELLED) != 0 || is_closing(task) ||
+	       is_scope_cancelled(task);
 }
 
 /* Delivers the outermost interrupt that is due and that no shield keeps out. */

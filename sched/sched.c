@@ -183,53 +183,56 @@ static bool is_open(struct sk_sched *sched)
 	return sk_load(&sched->phase, SK_RELAXED) == SK_PHASE_OPEN;
 }
 
-/* Counts and queues a new task on the calling worker, or from another thread. */
-static int spawn_local(struct sk_worker *worker, skua_task *task)
+int sk_sched_begin_spawn(struct sk_sched *sched, struct sk_spawning *spawning)
 {
-	if (!is_open(worker->sched))
+	struct sk_worker *worker = sk_worker_current();
+
+	spawning->worker = worker != NULL && worker->sched == sched ? worker : NULL;
+	if (spawning->worker != NULL) {
+		if (!is_open(sched))
+			return -ESHUTDOWN;
+		sk_count(&worker->spawned, 1);
+		return 0;
+	}
+	spawning->side = sk_guard_enter();
+	/* Sequentially consistent: after entering, see guard.h. */
+	if (sk_load(&sched->phase, SK_SEQ_CST) != SK_PHASE_OPEN) {
+		sk_guard_leave(spawning->side);
 		return -ESHUTDOWN;
-	sk_count(&worker->spawned, 1);
-	sk_worker_queue_hot(worker, task);
+	}
+	sk_fetch_add(&sched->foreign[sk_thread_stripe() % SK_STRIPES].spawned, 1, SK_RELAXED);
 	return 0;
 }
 
-static int spawn_foreign(struct sk_sched *sched, skua_task *task)
+void sk_sched_end_spawn(struct sk_sched *sched, const struct sk_spawning *spawning, skua_task *task)
 {
-	unsigned stripe = sk_thread_stripe() % SK_STRIPES;
-	unsigned side = sk_guard_enter();
-	int rc = -ESHUTDOWN;
-
-	/* Sequentially consistent: after entering, see guard.h. */
-	if (sk_load(&sched->phase, SK_SEQ_CST) == SK_PHASE_OPEN) {
-		sk_fetch_add(&sched->foreign[stripe].spawned, 1, SK_RELAXED);
-		sk_sched_inject(sched, task);
-		rc = 0;
+	if (spawning->worker != NULL) {
+		if (task != NULL)
+			sk_worker_queue_hot(spawning->worker, task);
+		return;
 	}
-	sk_guard_leave(side);
-	return rc;
+	if (task != NULL)
+		sk_sched_inject(sched, task);
+	sk_guard_leave(spawning->side);
 }
 
 static int spawn(struct sk_sched *sched, skua_task *task, skua_task **handle)
 {
-	struct sk_worker *worker = sk_worker_current();
-	int rc;
+	struct sk_spawning spawning;
+	int rc = sk_sched_begin_spawn(sched, &spawning);
 
+	if (rc < 0) {
+		/* Nobody else has seen it. */
+		if (handle != NULL)
+			sk_task_release(task);
+		sk_task_release(task);
+		return rc;
+	}
 	/* Before it can run: its end may be awaited through this. */
 	if (handle != NULL)
 		*handle = task;
-	if (worker != NULL && worker->sched == sched)
-		rc = spawn_local(worker, task);
-	else
-		rc = spawn_foreign(sched, task);
-	if (rc < 0) {
-		/* Nobody else has seen it. */
-		if (handle != NULL) {
-			*handle = NULL;
-			sk_task_release(task);
-		}
-		sk_task_release(task);
-	}
-	return rc;
+	sk_sched_end_spawn(sched, &spawning, task);
+	return 0;
 }
 
 int sk_sched_spawn(struct sk_sched *sched, const skua_future *future, skua_task **handle)
@@ -486,6 +489,23 @@ bool sk_sched_monitor(struct sk_sched *sched)
 	if (sk_idle_count(&sched->idle) == sched->options.workers)
 		return false;
 	return sk_exchange(&sched->monitoring, 1, SK_RELAXED) == 0;
+}
+
+int sk_sched_arm_timer(struct sk_sched *sched, struct sk_worker *worker, struct sk_timer *timer,
+		       uint64_t deadline, uint64_t now, const skua_cx *cx)
+{
+	bool coarse = sk_clock_is_system(&sched->clock);
+	unsigned index;
+	int rc;
+
+	if (worker != NULL)
+		return sk_timer_arm(&worker->timers, timer, deadline,
+				    coarse ? sk_granule(deadline - now) : 1, cx);
+	index = sk_thread_stripe() % sched->options.workers;
+	rc = sk_timer_arm_from_outside(&sched->workers[index]->timers, timer, deadline, cx);
+	if (rc == 0)
+		sk_sched_timer_changed(sched, index);
+	return rc;
 }
 
 void sk_sched_timer_changed(struct sk_sched *sched, unsigned index)

@@ -35,6 +35,7 @@
 #include "skua/runtime.h"
 #include "skua/task.h"
 
+struct sk_timer;
 struct sk_worker;
 
 /* Whether a worker may poll for events itself: yes; no, because another one waits for them; no,
@@ -110,6 +111,20 @@ int sk_sched_spawn(struct sk_sched *sched, const skua_future *future, skua_task 
 int sk_sched_spawn_with(struct sk_sched *sched, const skua_future *future,
 			const skua_spawn_options *options, skua_task **handle);
 
+/*
+ * A spawn in two halves, between which a task can be shown to others. The first counts one task
+ * more, or returns -ESHUTDOWN; then the second must come soon: it queues the task, or none, which
+ * somebody must queue later.
+ */
+struct sk_spawning {
+	struct sk_worker *worker; /* NULL: not one of this scheduler's */
+	unsigned side;            /* of the guard */
+};
+
+int sk_sched_begin_spawn(struct sk_sched *sched, struct sk_spawning *spawning);
+void sk_sched_end_spawn(struct sk_sched *sched, const struct sk_spawning *spawning,
+			skua_task *task);
+
 /* Spawns a task that polls the caller's future in place. `joiner`, which is taken over on success,
  * is woken when it has ended. */
 int sk_sched_spawn_reference(struct sk_sched *sched, skua_future *future, sk_waiter joiner,
@@ -137,6 +152,11 @@ void sk_sched_events_waited(struct sk_sched *sched);
 /* The driver's regular look: helps stuck workers. False: all sleep, do not come again until
  * watch is called. */
 bool sk_sched_monitor(struct sk_sched *sched);
+
+/* Arms a timer in the wheel of the worker that runs on this thread, or of any if that is NULL; see
+ * sk_timer_arm. */
+int sk_sched_arm_timer(struct sk_sched *sched, struct sk_worker *worker, struct sk_timer *timer,
+		       uint64_t deadline, uint64_t now, const skua_cx *cx);
 
 /* Has a worker look at its timers again: one was posted to it, or the clock has been moved. */
 void sk_sched_timer_changed(struct sk_sched *sched, unsigned index);

@@ -6,7 +6,9 @@
 
 #include "sched/guard.h"
 #include "sched/live.h"
+#include "sched/local.h"
 #include "sched/sched.h"
+#include "sched/scope.h"
 #include "sched/worker.h"
 
 /* A cell of `size` bytes with the header filled in; NULL: no memory. */
@@ -82,6 +84,11 @@ static void subtract(skua_task *task, uint64_t amount)
 		task_free(task);
 }
 
+void sk_task_discard(skua_task *task)
+{
+	task_free(task);
+}
+
 void sk_task_release(skua_task *task)
 {
 	subtract(task, SK_TASK_REFERENCE);
@@ -147,11 +154,23 @@ void sk_task_wake_and_release(skua_task *task)
 	sk_guard_leave(side);
 }
 
+/* What hangs in the task itself is taken back. */
+static void release_locals(skua_task *task)
+{
+	struct sk_task_extension *extension = sk_task_extension(task);
+
+	if (extension == NULL)
+		return;
+	sk_locals_release(extension->locals);
+	extension->locals = NULL;
+}
+
 void sk_task_complete(skua_task *task, int64_t result)
 {
 	uint64_t old;
 
 	sk_obligations_take_back(&task->obligations, task);
+	release_locals(task);
 	task->result = result;
 	/* Acquire: whoever has let go of the task is done with it. */
 	old = sk_load(&task->state, SK_ACQUIRE);
@@ -164,6 +183,8 @@ void sk_task_complete(skua_task *task, int64_t result)
 	sk_assert((old & (SK_TASK_RUNNING | SK_TASK_COMPLETE)) == SK_TASK_RUNNING);
 	if ((old & SK_TASK_JOINABLE) != 0)
 		sk_waiter_wake(sk_slot_fire(&task->join));
+	if (task->extended)
+		sk_scope_child_ends(task, result);
 }
 
 void sk_task_abandon(skua_task *task)
@@ -171,13 +192,16 @@ void sk_task_abandon(skua_task *task)
 	skua_future *future = task->future;
 
 	sk_obligations_take_back(&task->obligations, task);
-	if (!task->blocking && future->ops->drop != NULL)
+	if (!task->blocking && !task->ending && future->ops->drop != NULL)
 		future->ops->drop(future);
+	release_locals(task);
 	task->result = -ESHUTDOWN;
 	task->abandoned = true;
 	/* Release: as in sk_task_complete. */
 	sk_fetch_or(&task->state, SK_TASK_COMPLETE, SK_RELEASE);
 	sk_waiter_wake(sk_slot_fire(&task->join));
+	if (task->extended)
+		sk_scope_child_ends(task, -ESHUTDOWN);
 }
 
 const char *sk_task_name(const skua_task *task)

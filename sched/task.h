@@ -88,6 +88,7 @@ struct skua_task {
 	bool abandoned;    /* the runtime was freed before it ended */
 	bool blocking;     /* a job of the blocking pool: never queued or polled */
 	bool extended;     /* the cell ends with a struct sk_task_extension */
+	bool ending;       /* its future is ready, and scopes of its are not (scope.h) */
 	uint8_t priority;  /* SKUA_PRIORITY_* */
 #ifdef SK_CHAOS
 	skua_task *live_previous, *live_next; /* live.h */
@@ -95,9 +96,14 @@ struct skua_task {
 #endif
 };
 
-/* What few tasks have, so that the others do without: the end of the cell. */
+/* What not all tasks have, so that the others do without: the end of the cell. */
 struct sk_task_extension {
 	_Alignas(max_align_t) const char *name; /* instead of the future's, or NULL */
+	struct skua_scope *scope;               /* that it is a child of, or NULL */
+	struct sk_locals *locals;               /* or NULL; local.h */
+	uint64_t number;                        /* of its spawn into the scope */
+	/* In the scope's list while it runs, and among its results afterwards (scope.h). */
+	skua_task *previous, *next;
 };
 
 /*
@@ -144,6 +150,9 @@ static inline bool sk_task_is_alone(const skua_task *task, uint64_t state, unsig
 
 /* Gives one reference up; the last one frees the cell. */
 void sk_task_release(skua_task *task);
+
+/* Frees a cell that nobody else has seen, whatever its references. */
+void sk_task_discard(skua_task *task);
 
 /* Wakes: the task will be polled after this. By reference, or giving one reference up. */
 void sk_task_wake(skua_task *task);

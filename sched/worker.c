@@ -5,6 +5,7 @@
 
 #include "sched/log.h"
 #include "sched/sched.h"
+#include "sched/scope.h"
 #include "sched/task.h"
 
 int sk_worker_init(struct sk_worker *worker, struct sk_sched *sched, unsigned index)
@@ -201,8 +202,8 @@ static void reap(struct sk_worker *worker)
 
 /* ---- Running a task ---- */
 
-/* SCHEDULED becomes RUNNING. */
-static void begin_poll(struct sk_worker *worker, skua_task *task)
+/* SCHEDULED becomes RUNNING. Returns whether the task was cancelled before. */
+static bool begin_poll(struct sk_worker *worker, skua_task *task)
 {
 	/* Acquire: pairs with the release of each wake, also of one that found the task queued
 	 * already, and of the end of the poll before. Nobody learns from this that it runs. */
@@ -215,17 +216,21 @@ static void begin_poll(struct sk_worker *worker, skua_task *task)
 	sk_assert((old & (SK_TASK_SCHEDULED | SK_TASK_RUNNING | SK_TASK_COMPLETE)) ==
 		  SK_TASK_SCHEDULED);
 	sk_store(&task->last_worker, (uint16_t)worker->index, SK_RELAXED);
+	return (old & SK_TASK_CANCELLED) != 0;
 }
 
 /* The task is pending: RUNNING goes. If it was woken meanwhile, it is queued again. */
 static void end_poll(struct sk_worker *worker, skua_task *task)
 {
-	bool again = task->again;
+	bool again;
 	uint64_t old;
 
-	task->again = false;
-	if (!task->owned)
+	if (!task->owned) {
 		own(worker, task);
+		sk_scope_child_waits(task);
+	}
+	again = task->again;
+	task->again = false;
 	/* Acquire: what a waker has brought that is gone again goes on to the next poll through the
 	 * queue, as what this poll did. */
 	old = sk_load(&task->state, SK_ACQUIRE);
@@ -244,10 +249,23 @@ static void end_poll(struct sk_worker *worker, skua_task *task)
 		sk_worker_queue_last(worker, task);
 }
 
+/* Polls the future, or, after its end, the scopes that the task has left open. */
+static skua_poll poll_task(skua_cx *cx, skua_task *task)
+{
+	skua_future *future = task->future;
+	skua_poll result;
+
+	if (task->ending)
+		return sk_scopes_end(cx, 0);
+	result = future->ops->poll(cx, future);
+	if (result != SKUA_PENDING && task->obligations != NULL)
+		return sk_scopes_end(cx, result);
+	return result;
+}
+
 static void run(struct sk_worker *worker, skua_task *task)
 {
 	struct sk_sched *sched = worker->sched;
-	skua_future *future = task->future;
 	skua_cx cx = {
 		.waker = {&sk_task_waker_ops, task},
 		.task = task,
@@ -257,9 +275,12 @@ static void run(struct sk_worker *worker, skua_task *task)
 	};
 	skua_poll result;
 
-	begin_poll(worker, task);
+	if (begin_poll(worker, task) && task->obligations != NULL)
+		sk_scopes_cancel(task);
+	if (!task->owned)
+		sk_scope_child_begins(task);
 	worker->running = task;
-	result = future->ops->poll(&cx, future);
+	result = poll_task(&cx, task);
 	worker->running = NULL;
 
 	if (result == SKUA_PENDING) {

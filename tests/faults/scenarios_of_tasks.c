@@ -522,6 +522,78 @@ static int run_blocking_many(struct env *env)
 	return run_jobs(env, 12);
 }
 
+/* ---- Scopes ---- */
+
+static atomic_int values_released;
+
+static void value_release(void *value)
+{
+	(void)value;
+	atomic_fetch_add(&values_released, 1);
+}
+
+static const skua_local_key value_key = {"value", value_release};
+
+/* Children in a scope that has everything a scope can have; its results are counted. */
+struct scoped {
+	skua_coro co;
+	skua_scope *scope;
+	skua_scope_result result;
+	int values_set, spawned, taken;
+	int64_t rc, joined;
+};
+
+static int64_t fill_scope(skua_cx *cx, struct scoped *self)
+{
+	skua_scope_options options = {.struct_size = sizeof options,
+				      .results = SKUA_RESULTS_IN_ORDER,
+				      .limit = 2,
+				      .deadline = skua_now() + 3600 * SKUA_SEC};
+	struct sleeper child = sleeper_of(100 * SKUA_USEC);
+	int64_t rc = skua_scope_new(cx, &options, &self->scope);
+
+	for (int i = 0; i < 4 && rc == 0; i++) {
+		rc = skua_local_set(cx, &value_key, self);
+		self->values_set += rc == 0;
+		if (rc == 0)
+			rc = skua_scope_spawn(cx, self->scope, &child.co, NULL);
+		self->spawned += rc == 0;
+	}
+	return rc;
+}
+
+static skua_poll scoped(skua_cx *cx, struct scoped *self)
+{
+	SKUA_BEGIN(self);
+	SKUA_AWAIT(self->rc = fill_scope(cx, self));
+	if (self->scope == NULL)
+		SKUA_RETURN(self->rc);
+	for (;;) {
+		SKUA_AWAIT(self->joined = skua_scope_next(cx, self->scope, &self->result));
+		if (self->joined != 1)
+			break;
+		self->taken++;
+	}
+	SKUA_AWAIT(self->joined = skua_scope_join(cx, &self->scope));
+	/* A spawn is refused when a child has failed: what that has failed of is known here. */
+	SKUA_END(self->joined < 0 ? self->joined : self->rc);
+}
+SKUA_CORO(scoped, struct scoped);
+
+static int run_scope(struct env *env)
+{
+	struct scoped scoped_future = {.co = SKUA_CORO_INIT(scoped)};
+	int rc;
+
+	atomic_store(&values_released, 0);
+	rc = env_block_on(env, &scoped_future.co);
+	if (scoped_future.taken != scoped_future.spawned)
+		env_wrong(env, "a scope has lost a result");
+	if (atomic_load(&values_released) != scoped_future.values_set)
+		env_wrong(env, "a task-local value was not released once");
+	return rc;
+}
+
 /* ---- The end with tasks that live ---- */
 
 static int run_live_tasks(struct env *env)
@@ -559,6 +631,7 @@ const struct scenario scenarios_of_tasks[] = {
 	{"foreign_executor", 0, run_foreign_executor, finish_foreign_executor},
 	{"blocking", 0, run_blocking, NULL},
 	{"blocking_many", 0, run_blocking_many, NULL},
+	{"scope", 0, run_scope, NULL},
 	{"live_tasks", 0, run_live_tasks, NULL},
 };
 
