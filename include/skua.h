@@ -7,6 +7,7 @@
 #include "skua/base.h"
 #include "skua/blocker.h"
 #include "skua/cancel.h"
+#include "skua/compose.h"
 #include "skua/coro.h"
 #include "skua/future.h"
 #include "skua/runtime.h"
