@@ -8,6 +8,7 @@
 #include "skua/blocker.h"
 #include "skua/blocking.h"
 #include "skua/cancel.h"
+#include "skua/compose.h"
 #include "skua/coro.h"
 #include "skua/future.h"
 #include "skua/local.h"

@@ -1,7 +1,7 @@
 /*
  * cx.c - the context of a poll, and public wakers: what skua/future.h declares.
  */
-#include "skua/future.h"
+#include "sched/cx.h"
 
 #include <errno.h>
 #include <string.h>
@@ -90,41 +90,60 @@ int skua_cx_cancelled(const skua_cx *cx)
 
 	if (task == NULL)
 		return 0;
-	/* Acquire: pairs with the release in sk_task_cancel, which may come in the middle of this poll. */
+	/* Acquire: pairs with the release in sk_task_cancel, which may come in the middle of this
+	 * poll. */
 	return (sk_load(&task->state, SK_ACQUIRE) & SK_TASK_CANCELLED) != 0 || is_closing(task) ||
 	       is_scope_cancelled(task);
 }
 
-/* Delivers the outermost interrupt that is due and that no shield keeps out. */
-static bool deliver(skua_cx *cx)
+/* The outermost interrupt that is due and that no shield keeps out, or NULL. */
+static struct sk_interrupt *outermost_due(const skua_cx *cx)
 {
 	struct sk_interrupt *outermost = NULL;
 
+	if (cx->due == 0)
+		return NULL;
 	for (struct sk_interrupt *i = cx->interrupts; i != NULL; i = i->outer)
 		if (i->error != 0 && !i->delivered && i->shields == cx->shields)
 			outermost = i;
-	if (outermost == NULL)
-		return false;
-	/* Once: what is awaited from here on is clean-up. */
-	outermost->delivered = true;
-	cx->due--;
-	return true;
+	return outermost;
+}
+
+/* What the task itself has to be told, SK_CANCEL_*. */
+static uint8_t task_due(const skua_cx *cx)
+{
+	const skua_task *task = cx->task;
+	uint8_t due;
+
+	if (cx->shields > 0 || !skua_cx_cancelled(cx))
+		return SK_CANCEL_NONE;
+	due = is_closing(task) ? SK_CANCEL_CLOSING : SK_CANCEL_OWN;
+	return due > task->delivered ? due : SK_CANCEL_NONE;
 }
 
 int skua_cx_interrupt(skua_cx *cx)
 {
-	skua_task *task = cx->task;
-	bool closing;
+	struct sk_interrupt *interrupt = outermost_due(cx);
+	uint8_t due;
 
-	if (cx->due > 0 && deliver(cx))
+	/* Once: what is awaited from here on is clean-up. */
+	if (interrupt != NULL) {
+		interrupt->delivered = true;
+		cx->due--;
 		return -ECANCELED;
-	if (cx->shields > 0 || !skua_cx_cancelled(cx) || task->delivered == SK_CANCEL_CLOSING)
+	}
+	due = task_due(cx);
+	if (due == SK_CANCEL_NONE)
 		return 0;
-	closing = is_closing(task);
-	if (!closing && task->delivered == SK_CANCEL_OWN)
-		return 0;
-	task->delivered = closing ? SK_CANCEL_CLOSING : SK_CANCEL_OWN;
+	cx->task->delivered = due;
 	return -ECANCELED;
+}
+
+uintptr_t sk_cx_due(const skua_cx *cx)
+{
+	const struct sk_interrupt *interrupt = outermost_due(cx);
+
+	return interrupt != NULL ? (uintptr_t)interrupt : task_due(cx);
 }
 
 int skua_cx_budget(skua_cx *cx)

@@ -3,6 +3,8 @@
 #include <skua/base.h>
 #include <skua/blocker.h>
 #include <skua/blocking.h>
+#include <skua/cancel.h>
+#include <skua/compose.h>
 #include <skua/coro.h>
 #include <skua/future.h>
 #include <skua/runtime.h>
@@ -27,6 +29,8 @@ struct napper {
 	skua_timer timer;
 	int turns;
 	int64_t n;
+	skua_compose compose;
+	skua_timer other;
 };
 
 skua_poll nap(skua_cx *cx, napper *self)
@@ -34,7 +38,10 @@ skua_poll nap(skua_cx *cx, napper *self)
 	SKUA_BEGIN(self);
 	for (; self->turns > 0; self->turns--)
 		SKUA_AWAIT(self->n = skua_timeout(cx, &self->timer, SKUA_MSEC, skua_yield(cx)));
-	SKUA_AWAIT(self->n = skua_sleep(cx, &self->timer, SKUA_MSEC));
+	SKUA_SELECT (self->n, cx, &self->compose, SKUA_FAIR, 2) {
+		SKUA_BRANCH(0, skua_sleep(cx, &self->timer, SKUA_MSEC));
+		SKUA_BRANCH(1, skua_sleep(cx, &self->other, SKUA_SEC));
+	}
 	SKUA_END(self->n == 0 ? 17 : self->n);
 }
 SKUA_CORO(nap, napper);
@@ -44,7 +51,7 @@ skua_poll run()
 	skua_config config;
 	skua_runtime *runtime = nullptr;
 	skua_task *task = nullptr;
-	napper future = {SKUA_CORO_INIT(nap), {}, 3, 0};
+	napper future = {SKUA_CORO_INIT(nap), {}, 3, 0, {}, {}};
 	skua_poll result;
 
 	skua_config_init(&config);

@@ -8,6 +8,7 @@
  *
  *     -ECANCELED   the task was cancelled, or the handle was closed under a waiting operation
  *     -ETIMEDOUT   a deadline passed
+ *     -EINTR       the token of a skua_with_token was cancelled
  *     -ESHUTDOWN   the runtime is stopping
  *     -EDEADLK     the call would block a worker thread
  *     -EBUSY       another task already waits in the same place
