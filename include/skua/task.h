@@ -90,9 +90,8 @@ SKUA_API const char *skua_task_name(const skua_task *task);
 
 /*
  * Lets every other ready task of its priority on this worker run first. Ready with 0 when its turn has
- * come again;
- * -ECANCELED. Under a foreign executor it is ready at once. One at a time in each task. From a
- * poll.
+ * come again; -ECANCELED. Under a foreign executor it is ready at once. One at a time in each task.
+ * From a poll.
  */
 SKUA_API SKUA_MUST_USE skua_poll skua_yield(skua_cx *cx);
 
