@@ -214,6 +214,26 @@ T_TEST(priority, normal_beside_many_interactive_tasks)
 	T_EQ(longest_wait(NORMAL), 8);
 }
 
+/* Runs for ever, and spawns a background task when there has been none for a while. */
+static skua_poll spawn_background_late(skua_cx *cx, struct step *self)
+{
+	if (traced % 100 == 50)
+		spawn_detached_of(BACKGROUND, new_step(note, BACKGROUND));
+	return note_for_ever(cx, self);
+}
+
+/* It waits from when it came, and not from when the last one ran. */
+T_TEST(priority, background_waits_from_its_arrival)
+{
+	sched = start_sched(1);
+	spawn_detached_of(INTERACTIVE, new_step(spawn_background_late, INTERACTIVE));
+	EVENTUALLY(count_of(&ended) == 1 + POLLS / 100);
+	/* Spawned by poll 50, it is poll 114: 63 others come between. */
+	for (unsigned i = 0; i < POLLS; i++)
+		T_EQ(trace[i], i % 100 == 14 && i > 100 ? BACKGROUND : INTERACTIVE);
+	T_EQ(end_sched(sched, 1000), 0);
+}
+
 /* With one class only there is nothing to wait for. */
 T_TEST(priority, interactive_tasks_alone_take_turns)
 {
@@ -304,6 +324,14 @@ T_TEST(priority, a_background_task_in_the_inbox)
 
 /* ---- Several workers ---- */
 
+static skua_poll wait_at_the_gate(skua_cx *cx, struct step *self)
+{
+	(void)cx, (void)self;
+	count_up(&entered);
+	await_count(&gate, 1);
+	return 0;
+}
+
 /* Spawns `left` tasks of its class and keeps its worker busy until all have ended. */
 static skua_poll hold_while_they_run(skua_cx *cx, struct step *self)
 {
@@ -343,6 +371,50 @@ T_TEST(priority, interactive_tasks_run_on_an_idle_worker)
 T_TEST(priority, several_idle_workers_share_a_lane)
 {
 	others_take(BACKGROUND, 4);
+}
+
+/* Keeps its worker busy until another one has run the other of the two. */
+static skua_poll hold_until_the_other_runs(skua_cx *cx, struct step *self)
+{
+	(void)cx, (void)self;
+	count_up(&entered);
+	await_count(&entered, 2);
+	count_up(&ended);
+	return 0;
+}
+
+/* Somebody sleeps while a worker takes more out of its inbox than it runs next. */
+static void the_inbox_is_offered(unsigned priority)
+{
+	struct step step = new_step(hold_until_the_other_runs, 0);
+	struct sk_chain chain = {0};
+
+	sched = start_sched(2);
+	EVENTUALLY(sk_idle_count(&sched->idle) == 2);
+	sk_store(&gate, 0, SK_RELEASE);
+	sk_store(&entered, 0, SK_RELEASE);
+	sk_store(&ended, 0, SK_RELEASE);
+	spawn_detached(new_step(wait_at_the_gate, 0));
+	await_count(&entered, 1);
+	EVENTUALLY(sk_idle_count(&sched->idle) == 1);
+	for (int i = 0; i < 2; i++) {
+		skua_task *task = sk_task_new(sched, &step, sizeof step, false);
+
+		task->priority = (uint8_t)priority;
+		sk_chain_add(&chain, task);
+	}
+	sk_fetch_add(&sched->foreign[0].spawned, 2, SK_RELAXED);
+	sk_inbox_push(&sched->workers[sk_idle_is_asleep(&sched->idle, 0)]->inbox, &chain);
+	sk_store(&entered, 0, SK_RELEASE);
+	count_up(&gate);
+	EVENTUALLY(count_of(&ended) == 2);
+	T_EQ(end_sched(sched, 1000), 0);
+}
+
+T_TEST(priority, what_comes_from_the_inbox_is_offered_to_others)
+{
+	for (unsigned priority = 0; priority < 3; priority++)
+		the_inbox_is_offered(priority);
 }
 
 /* Two workers whose threads do not run. */
@@ -484,14 +556,6 @@ T_TEST(priority, nobody_starves_beside_interactive_tasks_that_yield_for_ever)
 }
 
 /* ---- Without memory ---- */
-
-static skua_poll wait_at_the_gate(skua_cx *cx, struct step *self)
-{
-	(void)cx, (void)self;
-	count_up(&entered);
-	await_count(&gate, 1);
-	return 0;
-}
 
 /* With `allowed` allocations, which are not enough for lanes, tasks run all the same; the queue, which has
  * no classes, is where they go. */
