@@ -42,19 +42,29 @@ static void note(struct dump *dump, const skua_task *task, const char *what, uns
 
 /* ---- Workers ---- */
 
-static void note_deque(struct dump *dump, struct sk_worker *worker)
+static void note_deque(struct dump *dump, struct sk_deque *deque, const char *what, unsigned worker)
 {
-	uint64_t top = sk_load(&worker->deque.top, SK_RELAXED);
-	uint64_t bottom = sk_load(&worker->deque.bottom, SK_ACQUIRE);
+	uint64_t top = sk_load(&deque->top, SK_RELAXED);
+	uint64_t bottom = sk_load(&deque->bottom, SK_ACQUIRE);
 	/* Acquire: as in sk_deque_steal. Rings are freed with the scheduler only. */
-	struct sk_ring *ring = sk_load(&worker->deque.ring, SK_ACQUIRE);
+	struct sk_ring *ring = sk_load(&deque->ring, SK_ACQUIRE);
 
 	/* An old top is as far behind as it likes; a ring has no more than its size. */
 	if (bottom - top > ring->mask + 1 && bottom > top)
 		top = bottom - (ring->mask + 1);
 	for (uint64_t i = top; i < bottom; i++)
-		note(dump, sk_load(&ring->slots[i & ring->mask], SK_RELAXED), "in the queue",
-		     worker->index);
+		note(dump, sk_load(&ring->slots[i & ring->mask], SK_RELAXED), what, worker);
+}
+
+static void note_lanes(struct dump *dump, struct sk_worker *worker)
+{
+	struct sk_deque *interactive = sk_lane(&worker->lanes, SKUA_PRIORITY_INTERACTIVE);
+	struct sk_deque *background = sk_lane(&worker->lanes, SKUA_PRIORITY_BACKGROUND);
+
+	if (interactive != NULL)
+		note_deque(dump, interactive, "in the interactive lane", worker->index);
+	if (background != NULL)
+		note_deque(dump, background, "in the background lane", worker->index);
 }
 
 /* Returns how many there are. */
@@ -93,7 +103,8 @@ static void print_worker(struct dump *dump, struct sk_worker *worker)
 	sk_peek(&running, &worker->running, sizeof(void *));
 	note(dump, running, "running", worker->index);
 	note(dump, lifo, "in the LIFO slot", worker->index);
-	note_deque(dump, worker);
+	note_deque(dump, &worker->deque, "in the queue", worker->index);
+	note_lanes(dump, worker);
 	inbox = note_inbox(dump, worker);
 	fprintf(dump->file, "worker %u: ", worker->index);
 	if (running != NULL)
@@ -101,9 +112,12 @@ static void print_worker(struct dump *dump, struct sk_worker *worker)
 	else
 		fprintf(dump->file, "%s", asleep ? "parked" : "awake without a task, or searching");
 	fprintf(dump->file,
-		"; %" PRIu64 " polls, queue %" PRIu64 ", inbox %u, LIFO %s, stolen %" PRIu64
-		", parks %" PRIu64 ", wakes %" PRIu64 ", next timer ",
-		sk_load(&worker->tick, SK_RELAXED), sk_deque_length(&worker->deque), inbox,
+		"; %" PRIu64 " polls, queue %" PRIu64 ", interactive %" PRIu64
+		", background %" PRIu64 ", inbox %u, LIFO %s, stolen %" PRIu64 ", parks %" PRIu64
+		", wakes %" PRIu64 ", next timer ",
+		sk_load(&worker->tick, SK_RELAXED), sk_deque_length(&worker->deque),
+		sk_lane_length(&worker->lanes, SKUA_PRIORITY_INTERACTIVE),
+		sk_lane_length(&worker->lanes, SKUA_PRIORITY_BACKGROUND), inbox,
 		lifo != NULL ? "taken" : "free", sk_load(&worker->stolen, SK_RELAXED),
 		sk_load(&worker->parks, SK_RELAXED), sk_load(&worker->wakes, SK_RELAXED));
 	print_timer(dump, sk_timers_next(&worker->timers));

@@ -381,15 +381,15 @@ void sk_sched_watch(struct sk_sched *sched)
 static void check_estimate(struct sk_sched *sched, struct sk_worker *worker, uint64_t polls,
 			   uint64_t elapsed)
 {
-	uint64_t backlog = sk_deque_length(&worker->deque) + !sk_inbox_empty(&worker->inbox);
+	int64_t more = sk_worker_beside_queue(worker);
+	uint64_t backlog = sk_deque_length(&worker->deque) + (uint64_t)more;
 	uint64_t longest = elapsed / polls;
 
 	if (backlog * longest < SK_WAKE_COST_NS)
 		return;
 	if (longest > 2 * sk_load(&worker->mean_poll_ns, SK_RELAXED))
 		sk_store(&worker->mean_poll_ns, longest, SK_RELAXED);
-	if (sk_idle_could_wake(&sched->idle) &&
-	    sk_worker_is_behind(worker, !sk_inbox_empty(&worker->inbox)))
+	if (sk_idle_could_wake(&sched->idle) && sk_worker_is_behind(worker, more))
 		sk_sched_wake_one(sched, worker->index);
 }
 
@@ -712,7 +712,8 @@ static void abandon_queues(struct remains *remains, struct sk_worker *worker)
 		task = next;
 	}
 	abandon_queued(remains, sk_exchange(&worker->lifo, NULL, SK_RELAXED));
-	while ((task = sk_deque_pop(&worker->deque)) != NULL)
+	while ((task = sk_deque_pop(&worker->deque)) != NULL ||
+	       (task = sk_lanes_take_after(&worker->lanes)) != NULL)
 		abandon_queued(remains, task);
 }
 

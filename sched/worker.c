@@ -6,6 +6,7 @@
 #include "sched/log.h"
 #include "sched/sched.h"
 #include "sched/scope.h"
+#include "sched/steal.h"
 #include "sched/task.h"
 
 int sk_worker_init(struct sk_worker *worker, struct sk_sched *sched, unsigned index)
@@ -31,6 +32,7 @@ void sk_worker_destroy(struct sk_worker *worker)
 {
 	sk_timers_destroy(&worker->timers);
 	sk_parker_destroy(&worker->parker);
+	sk_lanes_destroy(&worker->lanes);
 	sk_deque_destroy(&worker->deque);
 }
 
@@ -65,7 +67,7 @@ static void offer(struct sk_worker *worker, int64_t more)
 		sk_sched_wake_one(sched, worker->index);
 }
 
-static void push(struct sk_worker *worker, skua_task *task)
+static void push_normal(struct sk_worker *worker, skua_task *task)
 {
 	if (!sk_deque_push(&worker->deque, task)) {
 		struct sk_chain chain = {0};
@@ -73,6 +75,18 @@ static void push(struct sk_worker *worker, skua_task *task)
 		sk_chain_add(&chain, task);
 		sk_inbox_push(&worker->inbox, &chain);
 	}
+}
+
+/* At the end of the queue of its class. */
+static void push(struct sk_worker *worker, skua_task *task)
+{
+	if (task->priority == SKUA_PRIORITY_NORMAL || !sk_lanes_push(&worker->lanes, task))
+		push_normal(worker, task);
+}
+
+void sk_worker_push(struct sk_worker *worker, skua_task *task)
+{
+	push(worker, task);
 }
 
 /* In a chaos build every task that is queued goes to the next worker. */
@@ -91,11 +105,21 @@ static bool migrate(struct sk_worker *worker, skua_task *task)
 	return false;
 }
 
+__attribute__((noinline)) static void queue_by_class(struct sk_worker *worker, skua_task *task)
+{
+	push(worker, task);
+	offer(worker, (int64_t)sk_lanes_length(&worker->lanes));
+}
+
 void sk_worker_queue_last(struct sk_worker *worker, skua_task *task)
 {
 	if (migrate(worker, task))
 		return;
-	push(worker, task);
+	if (task->priority != SKUA_PRIORITY_NORMAL) {
+		queue_by_class(worker, task);
+		return;
+	}
+	push_normal(worker, task);
 	offer(worker, 0);
 }
 
@@ -105,8 +129,9 @@ void sk_worker_queue_hot(struct sk_worker *worker, skua_task *task)
 
 	if (migrate(worker, task))
 		return;
-	/* Woken between two polls, by a timer for example: nothing of it is in the cache. */
-	if (worker->running == NULL) {
+	/* Woken between two polls, by a timer for example: nothing of it is in the cache. Or of another
+	 * class than the slot is for. */
+	if (worker->running == NULL || task->priority != SKUA_PRIORITY_NORMAL) {
 		sk_worker_queue_last(worker, task);
 		return;
 	}
@@ -121,10 +146,10 @@ void sk_worker_queue_hot(struct sk_worker *worker, skua_task *task)
 		sk_worker_queue_last(worker, displaced);
 }
 
-/* Moves what others left in the inbox to the end of the queue. */
-static void empty_inbox(struct sk_worker *worker, struct sk_inbox *inbox)
+/* Moves what others left in the inbox to the ends of the queues. Apart, so that take_own is short. */
+__attribute__((noinline)) static void empty_inbox(struct sk_worker *worker)
 {
-	skua_task *task = sk_inbox_take(inbox);
+	skua_task *task = sk_inbox_take(&worker->inbox);
 	bool long_polls;
 
 	while (task != NULL) {
@@ -135,7 +160,7 @@ static void empty_inbox(struct sk_worker *worker, struct sk_inbox *inbox)
 	}
 	/* One of them runs next. If that is likely to take long, somebody else should look for events. */
 	long_polls = sk_load(&worker->mean_poll_ns, SK_RELAXED) >= SK_WAKE_COST_NS;
-	offer(worker, long_polls ? 0 : -1);
+	offer(worker, (int64_t)sk_lanes_length(&worker->lanes) - !long_polls);
 }
 
 /* ---- The list of tasks that have once been pending here ---- */
@@ -342,13 +367,11 @@ static bool inbox_is_due(struct sk_worker *worker)
 	       sk_load(&worker->mean_poll_ns, SK_RELAXED) >= SK_SHORT_POLL_NS;
 }
 
-/* The next task of one's own, or NULL. */
-static skua_task *take_own(struct sk_worker *worker)
+/* Of the normal class, or NULL. */
+static inline skua_task *take_normal(struct sk_worker *worker)
 {
 	skua_task *task;
 
-	if (inbox_is_due(worker) && !sk_inbox_empty(&worker->inbox))
-		empty_inbox(worker, &worker->inbox);
 	if (sk_load(&worker->lifo, SK_RELAXED) != NULL) {
 		/* Acquire is not needed: this worker put it there. */
 		task = sk_exchange(&worker->lifo, NULL, SK_RELAXED);
@@ -357,62 +380,28 @@ static skua_task *take_own(struct sk_worker *worker)
 			return task;
 		}
 		if (task != NULL)
-			push(worker, task);
+			push_normal(worker, task);
 	}
 	worker->lifo_polls = 0;
 	return sk_deque_pop(&worker->deque);
 }
 
-static bool lifo_is_stuck(struct sk_worker *victim)
+/* Of any class, if there are lanes. Apart, so that the way without them stays as short as it was. */
+__attribute__((noinline)) static skua_task *take_by_class(struct sk_worker *worker)
 {
-	return sk_load(&victim->lifo, SK_RELAXED) != NULL && sk_worker_is_stuck(victim);
+	skua_task *task = sk_lanes_take_before(&worker->lanes);
+
+	if (task == NULL)
+		task = take_normal(worker);
+	return task != NULL ? task : sk_lanes_take_after(&worker->lanes);
 }
 
-/* Takes something from one other worker; all but the first task go to the own queue. */
-static skua_task *steal_from(struct sk_worker *worker, struct sk_worker *victim)
+/* The next task of one's own, or NULL. */
+static skua_task *take_own(struct sk_worker *worker)
 {
-	unsigned count = 0;
-	skua_task *task = sk_deque_steal(&victim->deque, &worker->deque, &count);
-
-	if (task == NULL && !sk_inbox_empty(&victim->inbox)) {
-		skua_task *rest;
-
-		task = sk_inbox_take(&victim->inbox);
-		if (task == NULL)
-			return NULL;
-		count = 1;
-		for (rest = task->next; rest != NULL; count++) {
-			skua_task *next = rest->next;
-
-			push(worker, rest);
-			rest = next;
-		}
-	}
-	if (task == NULL && lifo_is_stuck(victim)) {
-		/* Acquire: pairs with the release in sk_worker_queue_hot. */
-		task = sk_exchange(&victim->lifo, NULL, SK_ACQUIRE);
-		count = task != NULL;
-	}
-	if (task != NULL)
-		sk_count(&worker->stolen, count);
-	return task;
-}
-
-/* One round through all other workers, from a random one on. */
-static skua_task *search(struct sk_worker *worker)
-{
-	struct sk_sched *sched = worker->sched;
-	uint32_t workers = sched->options.workers;
-	uint32_t start = sk_random(&worker->random) % workers;
-
-	for (uint32_t i = 0; i < workers; i++) {
-		struct sk_worker *victim = sched->workers[(start + i) % workers];
-		skua_task *task = victim == worker ? NULL : steal_from(worker, victim);
-
-		if (task != NULL)
-			return task;
-	}
-	return NULL;
+	if (inbox_is_due(worker) && !sk_inbox_empty(&worker->inbox))
+		empty_inbox(worker);
+	return sk_lanes_exist(&worker->lanes) ? take_by_class(worker) : take_normal(worker);
 }
 
 /* Takes over what waits behind a stuck worker, though there is work of one's own. */
@@ -421,15 +410,9 @@ static void rescue(struct sk_worker *worker)
 	skua_task *task;
 
 	sk_store(&worker->sched->stranded, 0, SK_RELAXED);
-	task = search(worker);
+	task = sk_steal(worker);
 	if (task != NULL)
 		push(worker, task);
-}
-
-bool sk_worker_has_backlog(struct sk_worker *worker)
-{
-	return sk_deque_length(&worker->deque) > 0 || !sk_inbox_empty(&worker->inbox) ||
-	       lifo_is_stuck(worker);
 }
 
 /*
@@ -465,7 +448,7 @@ static void pass_on(struct sk_worker *worker)
 		struct sk_worker *other = sched->workers[i];
 		bool lost = sk_idle_is_asleep(&sched->idle, i) && sk_worker_has_backlog(other);
 
-		if (lost || sk_worker_is_behind(other, !sk_inbox_empty(&other->inbox))) {
+		if (lost || sk_worker_is_behind(other, sk_worker_beside_queue(other))) {
 			sk_sched_wake_one(sched, i);
 			return;
 		}
@@ -614,7 +597,7 @@ static skua_task *find_work(struct sk_worker *worker)
 		if (task == NULL && !searching && !sk_demand_is_met_by_others(sched))
 			searching = sk_idle_begin_search(&sched->idle);
 		if (task == NULL && searching)
-			task = search(worker);
+			task = sk_steal(worker);
 		if (task != NULL)
 			break;
 		spin(worker);

@@ -2,17 +2,35 @@
  * worker.h - one worker: a thread, its queues, its timers, and the loop that polls tasks.
  *
  * Where a worker looks for its next task, in this order:
- *   1. The LIFO slot: the task that the last poll woke or spawned, whose memory is in the cache.
+ *   1. The background lane (lanes.h), if SK_BACKGROUND_INTERVAL - 1 polls in a row have gone to others
+ *      while a task was in it.
+ *   2. The interactive lane, unless SK_INTERACTIVE_LIMIT tasks have come from it since 3 or 4 had a turn.
+ *   3. The LIFO slot: the normal task that the last poll woke or spawned, whose memory is in the cache.
  *      At most SK_LIFO_LIMIT times in a row, then it goes to the end of the queue: two tasks that
  *      wake each other do not starve the rest.
- *   2. The queue, first in first out. When it is empty, and before every SK_INBOX_INTERVAL-th poll
- *      (before each, if they are not short), what others left in the inbox is moved to its end, so
- *      tasks woken by IO run in the order of their events.
- *   3. Other workers: half of a queue, a whole inbox, or the LIFO slot of one that is stuck.
- *   4. Where only the driver polls: SK_LOOKS looks more, giving way to the driver each time, since what
+ *   4. The queue of normal tasks, first in first out. When it is empty, and before every
+ *      SK_INBOX_INTERVAL-th poll (before each, if they are not short), what others left in the inbox is
+ *      moved to its end, or to that of a lane, so tasks woken by IO run in the order of their events.
+ *   5. The lanes, whosever turn it is: interactive, then background.
+ *   6. Other workers (steal.h).
+ *   7. Where only the driver polls: SK_LOOKS looks more, giving way to the driver each time, since what
  *      it brings next may be there sooner than a sleep and a wake would take; unless the driver says
  *      that events are rare.
- *   5. Sleep, by the protocol in idle.h.
+ *   8. Sleep, by the protocol in idle.h.
+ *
+ * So no class starves another one. On a worker that goes on polling, a ready task that is first of its
+ * class waits for at most so many polls of others, and test_priority.c says that it can be as many:
+ *
+ *     in the interactive lane      2     one normal and one background task
+ *     in the LIFO slot             9     SK_INTERACTIVE_LIMIT and one background task
+ *     in the queue                36     the LIFO slot SK_LIFO_LIMIT times, SK_INTERACTIVE_LIMIT before
+ *                                        each of these and before itself, one background task
+ *     in the background lane      63     SK_BACKGROUND_INTERVAL - 1
+ *     in the inbox                 8     SK_INBOX_INTERVAL: then it is the last in its lane or queue
+ *
+ * A task woken by a poll goes to the end of its lane if it is not a normal one, never to the LIFO slot: an
+ * interactive one runs next there as well if it is alone, but thieves can take it, it does not overtake
+ * those that were ready before, and the bound is counted in one place.
  *
  * When to wake another worker. Waking an idle CPU costs more than many polls (20 to 60 us on a
  * virtual machine), so a worker that is awake wakes another one only for a backlog that is worth
@@ -31,6 +49,7 @@
 #include "sched/deque.h"
 #include "sched/give_way.h"
 #include "sched/inbox.h"
+#include "sched/lanes.h"
 #include "sched/parker.h"
 #include "sched/sync.h"
 #include "sched/timer.h"
@@ -60,6 +79,7 @@ struct sk_worker {
 
 	/* What others read. */
 	struct sk_deque deque;
+	struct sk_lanes lanes SK_ALIGNED; /* written once at most: the owner looks at each poll */
 	SK_ATOMIC(skua_task *) lifo SK_ALIGNED;
 	SK_ATOMIC(uint64_t) tick;         /* polls so far, and one more while in one */
 	SK_ATOMIC(uint64_t) stuck_tick;   /* the driver's word that this poll takes long */
@@ -109,6 +129,15 @@ void sk_worker_main(void *argument);
  * others. */
 void sk_worker_queue_hot(struct sk_worker *worker, skua_task *task);
 void sk_worker_queue_last(struct sk_worker *worker, skua_task *task);
+
+/* Adds a task at the end of the queue of its class, and wakes nobody. The worker's own thread. */
+void sk_worker_push(struct sk_worker *worker, skua_task *task);
+
+/* How many tasks there are outside of its queue about now: in the lanes, and one for the inbox. Anybody. */
+static inline int64_t sk_worker_beside_queue(struct sk_worker *worker)
+{
+	return (int64_t)sk_lanes_length(&worker->lanes) + !sk_inbox_empty(&worker->inbox);
+}
 
 /* Whether anything of this worker's could be taken by another. */
 bool sk_worker_has_backlog(struct sk_worker *worker);

@@ -89,9 +89,9 @@ SKUA_API int skua_task_finished(const skua_task *task);
 SKUA_API const char *skua_task_name(const skua_task *task);
 
 /*
- * Lets every other ready task of this worker run first. Ready with 0 when its turn has come again;
- * -ECANCELED. Under a foreign executor it is ready at once. One at a time in each task. From a
- * poll.
+ * Lets every other ready task of its priority on this worker run first. Ready with 0 when its turn has
+ * come again; -ECANCELED. Under a foreign executor it is ready at once. One at a time in each task.
+ * From a poll.
  */
 SKUA_API SKUA_MUST_USE skua_poll skua_yield(skua_cx *cx);
 
