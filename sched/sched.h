@@ -120,6 +120,9 @@ void sk_sched_queue_on(struct sk_sched *sched, unsigned index, skua_task *task);
 /* Wakes a sleeper, preferably this one, if nobody searches. False: nobody was woken. */
 bool sk_sched_wake_one(struct sk_sched *sched, unsigned preferred);
 
+/* Wakes this one if it sleeps, no matter who searches. Returns whether it did. */
+bool sk_sched_wake_worker(struct sk_sched *sched, unsigned index);
+
 /* Makes the driver watch, if it does not yet. */
 void sk_sched_watch(struct sk_sched *sched);
 
