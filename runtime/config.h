@@ -6,7 +6,7 @@
 
 #include "skua/runtime.h"
 
-#define SK_KNOB_COUNT 11
+#define SK_KNOB_COUNT 13
 
 /* Where a value came from. */
 enum sk_origin {

@@ -6,6 +6,7 @@
 #include "runtime/runtime.h"
 #include "sched/blocking.h"
 #include "sched/cx.h"
+#include "sched/spare.h"
 #include "sched/task.h"
 #include "sched/thread_waker.h"
 #include "sched/worker.h"
@@ -26,6 +27,18 @@ int skua_spawn_blocking(skua_runtime *rt, int64_t (*function)(void *argument), c
 	if (sk_load(&rt->head.sched->phase, SK_RELAXED) != SK_PHASE_OPEN)
 		return -ESHUTDOWN;
 	return sk_blocking_spawn(rt->head.sched, function, argument, size, task);
+}
+
+int64_t skua_block_in_place(skua_cx *cx, int64_t (*function)(void *argument), void *argument)
+{
+	struct sk_worker *worker = sk_worker_current();
+
+	if (function == NULL)
+		return -EINVAL;
+	/* Polled by an executor of its own, a future keeps nobody's worker but that executor's. */
+	if (cx == NULL || cx->task == NULL || worker == NULL || worker->running != cx->task)
+		return function(argument);
+	return sk_block_in_place(worker, function, argument);
 }
 
 skua_poll skua_join(skua_cx *cx, skua_task **task)

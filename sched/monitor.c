@@ -63,6 +63,18 @@ static bool help(struct sk_sched *sched, struct sk_worker *worker, uint64_t tick
 	return true;
 }
 
+/* How long each has been in the same poll. */
+static void count_stuck_looks(struct sk_sched *sched)
+{
+	for (uint32_t i = 0; i < sk_sched_width(sched); i++) {
+		struct sk_worker *worker = sched->workers[i];
+		bool stuck = sk_load(&worker->tick, SK_RELAXED) == worker->monitor_tick &&
+			     !sk_idle_is_asleep(&sched->idle, i);
+
+		worker->stuck_looks = stuck ? worker->stuck_looks + 1 : 0;
+	}
+}
+
 /* A sleeping worker does not give back the memory of its tasks that ended elsewhere. */
 static void reap_sleeper(struct sk_sched *sched, unsigned index)
 {
@@ -72,7 +84,7 @@ static void reap_sleeper(struct sk_sched *sched, unsigned index)
 
 void sk_sched_events_waited(struct sk_sched *sched)
 {
-	for (uint32_t i = 0; i < sched->options.workers; i++) {
+	for (uint32_t i = 0; i < sk_sched_width(sched); i++) {
 		struct sk_worker *worker = sched->workers[i];
 
 		if (!sk_idle_is_asleep(&sched->idle, i) &&
@@ -97,7 +109,9 @@ bool sk_sched_monitor(struct sk_sched *sched)
 		elapsed = SK_MONITOR_MS * UINT64_C(1000000);
 	reap = ++sched->monitor_looks % REAP_INTERVAL == 0 ||
 	       sched->monitor_quiet == QUIET_LOOKS - 1;
-	for (uint32_t i = 0; i < sched->options.workers; i++) {
+	count_stuck_looks(sched);
+	sk_spares_count(sched);
+	for (uint32_t i = 0; i < sk_sched_width(sched); i++) {
 		struct sk_worker *worker = sched->workers[i];
 		uint64_t tick = sk_load(&worker->tick, SK_RELAXED);
 
@@ -116,12 +130,14 @@ bool sk_sched_monitor(struct sk_sched *sched)
 		worker->monitor_tick = tick;
 	}
 	sk_store(&sched->demand.stuck, stuck, SK_RELAXED);
+	sk_spares_start(sched, now);
 	sk_demand_look(sched, now);
 	sched->monitor_quiet = all_asleep ? sched->monitor_quiet + 1 : 0;
 	if (sched->monitor_quiet < QUIET_LOOKS)
 		return true;
 	sched->monitor_quiet = 0;
 	sk_demand_reset(sched);
+	sk_spares_reset(sched);
 	/* Between giving up and looking once more there is a fence, and between the clearing of a
 	 * sleeper's bit and its look at `monitoring`, too (sk_sched_watch). The bit may have been
 	 * cleared by who woke the worker, which happened before that fence: that it counts for the
@@ -129,7 +145,7 @@ bool sk_sched_monitor(struct sk_sched *sched)
 	 * clearing to be the worker's own. */
 	sk_exchange(&sched->monitoring, 0, SK_RELAXED);
 	sk_fence();
-	if (sk_idle_count(&sched->idle) == sched->options.workers)
+	if (sk_idle_count(&sched->idle) == sk_sched_width(sched))
 		return false;
 	return sk_exchange(&sched->monitoring, 1, SK_RELAXED) == 0;
 }

@@ -14,7 +14,7 @@
 
 static void free_memory(struct sk_sched *sched)
 {
-	for (uint32_t i = 0; i < sched->options.workers && sched->workers != NULL; i++) {
+	for (uint32_t i = 0; i < sched->idle.slots && sched->workers != NULL; i++) {
 		struct sk_worker *worker = sched->workers[i];
 
 		if (worker != NULL && worker->sched != NULL)
@@ -22,6 +22,7 @@ static void free_memory(struct sk_sched *sched)
 		sk_free_aligned(worker);
 	}
 	sk_free(sched->workers);
+	sk_spares_destroy(&sched->spares);
 	sk_cond_destroy(&sched->drained);
 	sk_mutex_destroy(&sched->drain_lock);
 	sk_free_aligned(sched);
@@ -40,22 +41,35 @@ static int make_worker(struct sk_sched *sched, uint32_t index)
 	return 0;
 }
 
+/* Without a driver nobody finds out who is stuck. */
+static uint32_t slots_of(const struct sk_sched_options *options)
+{
+	uint32_t room = SK_MAX_WORKERS - options->workers;
+
+	if (options->driver_ops == NULL)
+		return options->workers;
+	return options->workers + (options->spare_workers < room ? options->spare_workers : room);
+}
+
 int sk_sched_new(const struct sk_sched_options *options, struct sk_sched **out)
 {
 	struct sk_sched *sched = sk_calloc_aligned(sizeof *sched);
+	uint32_t slots = slots_of(options);
 	int rc = 0;
 
 	if (sched == NULL)
 		return -ENOMEM;
 	sched->options = *options;
-	sk_idle_init(&sched->idle, options->workers);
+	sk_init(&sched->width, options->workers);
+	sk_idle_init(&sched->idle, options->workers, slots);
+	sk_spares_init(&sched->spares);
 	sk_demand_init(&sched->demand, options->workers);
 	sk_mutex_init(&sched->drain_lock);
 	sk_cond_init(&sched->drained);
-	sched->workers = sk_calloc(options->workers, sizeof(struct sk_worker *));
+	sched->workers = sk_calloc(slots, sizeof(struct sk_worker *));
 	if (sched->workers == NULL)
 		rc = -ENOMEM;
-	for (uint32_t i = 0; i < options->workers && rc == 0; i++)
+	for (uint32_t i = 0; i < slots && rc == 0; i++)
 		rc = make_worker(sched, i);
 	if (rc < 0) {
 		free_memory(sched);
@@ -120,29 +134,42 @@ static bool is_at_hand(struct sk_sched *sched, unsigned index)
 	       !sk_worker_is_stuck(sched->workers[index]);
 }
 
-/* The preferred worker if it is awake, or else any that is, or else one that can be woken, or else the
- * preferred one. Who is stuck does not count as awake. */
-static unsigned choose_worker(struct sk_sched *sched, unsigned preferred)
+/* Of those that do not rest: this worker if it is awake, or else any that is, or else one that can be
+ * woken. Who is stuck does not count as awake. -1: all of them are. */
+static int find_worker(struct sk_sched *sched, unsigned preferred)
 {
-	uint32_t workers = sched->options.workers;
+	uint32_t active = sk_load(&sched->idle.active, SK_RELAXED);
+	uint32_t width = sk_sched_width(sched), workers = active < width ? active : width;
 
 	for (uint32_t i = 0; i < workers; i++) {
 		unsigned index = (preferred + i) % workers;
 
 		if (is_at_hand(sched, index))
-			return index;
+			return (int)index;
 	}
 	for (uint32_t i = 0; i < workers; i++) {
 		unsigned index = (preferred + i) % workers;
 
 		if (sk_idle_is_asleep(&sched->idle, index))
-			return index;
+			return (int)index;
 	}
-	return preferred;
+	return -1;
 }
 
-/* Publishes a chain to a worker, and wakes: that worker if it sleeps, another if it is behind. */
-static void publish(struct sk_sched *sched, unsigned index, const struct sk_chain *chain)
+/* The same, or else the preferred one, unless that is spare: it may rest. */
+static unsigned choose_worker(struct sk_sched *sched, unsigned preferred)
+{
+	int index = find_worker(sched, preferred);
+
+	return index >= 0 ? (unsigned)index : preferred % sched->options.workers;
+}
+
+int sk_sched_heir(struct sk_sched *sched)
+{
+	return find_worker(sched, 0);
+}
+
+void sk_sched_publish(struct sk_sched *sched, unsigned index, const struct sk_chain *chain)
 {
 	struct sk_worker *worker = sched->workers[index];
 	bool first = sk_inbox_push(&worker->inbox, chain);
@@ -166,7 +193,7 @@ void sk_sched_inject(struct sk_sched *sched, skua_task *task)
 	struct sk_chain chain = {0};
 
 	sk_chain_add(&chain, task);
-	publish(sched, choose_worker(sched, preferred), &chain);
+	sk_sched_publish(sched, choose_worker(sched, preferred), &chain);
 }
 
 #ifdef SK_CHAOS
@@ -175,7 +202,7 @@ void sk_sched_queue_on(struct sk_sched *sched, unsigned index, skua_task *task)
 	struct sk_chain chain = {0};
 
 	sk_chain_add(&chain, task);
-	publish(sched, index, &chain);
+	sk_sched_publish(sched, index, &chain);
 }
 #endif
 
@@ -274,8 +301,8 @@ int sk_batch_init(struct sk_batch *batch, struct sk_sched *sched)
 	batch->sched = sched;
 	batch->touched_count = 0;
 	batch->strays = (struct sk_chain){0};
-	batch->chains = sk_calloc(sched->options.workers, sizeof *batch->chains);
-	batch->touched = sk_calloc(sched->options.workers, sizeof *batch->touched);
+	batch->chains = sk_calloc(sched->idle.slots, sizeof *batch->chains);
+	batch->touched = sk_calloc(sched->idle.slots, sizeof *batch->touched);
 	if (batch->chains != NULL && batch->touched != NULL)
 		return 0;
 	sk_batch_destroy(batch);
@@ -327,7 +354,7 @@ void sk_batch_publish(struct sk_batch *batch)
 	for (unsigned i = 0; i < batch->touched_count; i++) {
 		struct sk_chain *chain = &batch->chains[batch->touched[i]];
 
-		publish(sched, batch->touched[i], chain);
+		sk_sched_publish(sched, batch->touched[i], chain);
 		*chain = (struct sk_chain){0};
 	}
 	batch->touched_count = 0;
@@ -335,7 +362,7 @@ void sk_batch_publish(struct sk_batch *batch)
 		/* All to one worker, awake if there is one; if they are many, others will steal. */
 		unsigned last = sk_load(&batch->strays.oldest->last_worker, SK_RELAXED);
 
-		publish(sched, choose_worker(sched, last), &batch->strays);
+		sk_sched_publish(sched, choose_worker(sched, last), &batch->strays);
 		batch->strays = (struct sk_chain){0};
 	}
 }
@@ -351,7 +378,7 @@ void sk_sched_timer_changed(struct sk_sched *sched, unsigned index)
 static void wake_everybody(struct sk_sched *sched)
 {
 	sk_fence();
-	for (uint32_t i = 0; i < sched->options.workers; i++)
+	for (uint32_t i = 0; i < sk_sched_width(sched); i++)
 		sk_sched_wake_worker(sched, i);
 }
 
@@ -388,7 +415,7 @@ static uint64_t count_spawned(struct sk_sched *sched)
 
 	/* Relaxed: for everything_ended count_completed has acquired what it needs, and the spawns by
 	 * other threads are known since sk_guard_wait. */
-	for (uint32_t i = 0; i < sched->options.workers; i++)
+	for (uint32_t i = 0; i < sk_sched_width(sched); i++)
 		spawned += sk_load(&sched->workers[i]->spawned, SK_RELAXED);
 	for (uint32_t i = 0; i < SK_STRIPES; i++)
 		spawned += sk_load(&sched->foreign[i].spawned, SK_RELAXED);
@@ -400,7 +427,7 @@ static uint64_t count_completed(struct sk_sched *sched)
 	uint64_t completed = 0;
 
 	/* Acquire: pairs with sk_count; the spawns that came before are seen by count_spawned. */
-	for (uint32_t i = 0; i < sched->options.workers; i++)
+	for (uint32_t i = 0; i < sk_sched_width(sched); i++)
 		completed += sk_load(&sched->workers[i]->completed, SK_ACQUIRE);
 	return completed;
 }
@@ -437,10 +464,12 @@ void sk_sched_stop(struct sk_sched *sched)
 	/* Relaxed: sk_sched_close has been called before, by this thread, and its fence releases what
 	 * was before that. (Not if a start has failed; then there is nothing to be seen.) */
 	sk_store(&sched->phase, SK_PHASE_STOPPED, SK_RELAXED);
+	sk_spares_stop(&sched->spares);
 	wake_everybody(sched);
 	for (uint32_t i = 0; i < sched->started; i++)
 		sk_thread_join(&sched->workers[i]->thread);
 	sched->started = 0;
+	sk_spares_join(sched);
 }
 
 /* Tasks that have been abandoned, linked by `owned_next`; `next` may still be written by a thread
@@ -507,9 +536,9 @@ unsigned sk_sched_free(struct sk_sched *sched)
 
 	/* First what is only in queues, then the lists: waking a joiner may queue it again, but
 	 * such a joiner has been polled, so it is in a list. */
-	for (uint32_t i = 0; i < sched->options.workers; i++)
+	for (uint32_t i = 0; i < sk_sched_width(sched); i++)
 		abandon_queues(&remains, sched->workers[i]);
-	for (uint32_t i = 0; i < sched->options.workers; i++)
+	for (uint32_t i = 0; i < sk_sched_width(sched); i++)
 		abandon_owned(&remains, sched->workers[i]);
 	sk_blocking_join(&sched->blocking);
 	sk_guard_wait();
@@ -528,10 +557,11 @@ unsigned sk_sched_free(struct sk_sched *sched)
 void sk_sched_stats(struct sk_sched *sched, skua_stats *stats)
 {
 	stats->workers = sched->options.workers;
+	stats->spare_workers = sk_sched_width(sched) - sched->options.workers;
 	stats->completed = count_completed(sched);
 	stats->spawned = count_spawned(sched);
 	count_jobs(sched, &stats->spawned, &stats->completed);
-	for (uint32_t i = 0; i < sched->options.workers; i++) {
+	for (uint32_t i = 0; i < sk_sched_width(sched); i++) {
 		struct sk_worker *worker = sched->workers[i];
 
 		stats->polls += sk_load(&worker->tick, SK_RELAXED);

@@ -66,7 +66,8 @@ struct sk_worker {
 	SK_ATOMIC(uint64_t) mean_poll_ns; /* a moving average */
 	SK_ATOMIC(uint64_t) spawned, completed, stolen, parks;
 	SK_ATOMIC(uint64_t) io_batches, io_events; /* that it has waited for itself */
-	SK_ATOMIC(int32_t) on_cpu; /* where it was when it last ran dry; -1: not known */
+	SK_ATOMIC(int32_t) on_cpu;  /* where it was when it last ran dry; -1: not known */
+	SK_ATOMIC(uint32_t) blocks; /* in skua_block_in_place (spare.h) */
 	struct sk_timers timers;
 
 	/* The worker's own. */
@@ -88,6 +89,7 @@ struct sk_worker {
 
 	/* The driver's own. */
 	uint64_t monitor_tick;
+	uint32_t stuck_looks; /* in a row that found it in the same poll */
 };
 
 /* The worker that runs on this thread, or NULL. */

@@ -38,6 +38,8 @@ enum {
 	SKUA_KNOB_SPIN_US = 1u << 8,               /* SKUA_SPIN_US */
 	SKUA_KNOB_SHUTDOWN_MS = 1u << 9,           /* SKUA_SHUTDOWN_MS */
 	SKUA_KNOB_LOG = 1u << 10,                  /* SKUA_LOG */
+	SKUA_KNOB_STALL_MS = 1u << 11,             /* SKUA_STALL_MS */
+	SKUA_KNOB_SPARE_WORKERS = 1u << 12,        /* SKUA_SPARE_WORKERS */
 };
 
 enum { SKUA_IO_BACKEND_AUTO = 0, SKUA_IO_BACKEND_EPOLL = 1, SKUA_IO_BACKEND_UV = 2 };
@@ -59,11 +61,13 @@ typedef struct skua_config {
 	uint32_t io_poll;      /* SKUA_IO_POLL_* */
 	uint32_t max_blocking; /* threads for blocking calls, 1 to 10000 */
 	uint32_t blocking_keepalive_ms; /* how long an idle one of these lives */
-	uint32_t budget;      /* operations in one poll before a task gives way, 1 to 65536 */
-	uint32_t spin_us;     /* how long a worker looks for work before it sleeps, 0 to
+	uint32_t budget;        /* operations in one poll before a task gives way, 1 to 65536 */
+	uint32_t spin_us;       /* how long a worker looks for work before it sleeps, 0 to
 	                                   10000 */
-	uint32_t shutdown_ms; /* how long skua_runtime_free lets tasks end by themselves */
-	uint32_t log;         /* SKUA_LOG_*: what is written to standard error */
+	uint32_t shutdown_ms;   /* how long skua_runtime_free lets tasks end by themselves */
+	uint32_t log;           /* SKUA_LOG_*: what is written to standard error */
+	uint32_t stall_ms;      /* a poll that takes so long is reported; 0: none is */
+	uint32_t spare_workers; /* threads that stand in for stuck workers, 0 to 511, at most */
 
 	char message[256]; /* out: what was wrong, as a sentence, when a call returned an error */
 } skua_config;
@@ -123,7 +127,7 @@ SKUA_API SKUA_MUST_USE skua_poll skua_block_on(skua_runtime *runtime, skua_futur
 
 /* What a runtime has done so far; all are sums over its workers or drivers. */
 typedef struct skua_stats {
-	uint64_t workers;   /* how many there are */
+	uint64_t workers;   /* how many there are, without spare ones */
 	uint64_t spawned;   /* tasks and blocking jobs */
 	uint64_t completed; /* of these */
 	uint64_t polls;     /* polls of tasks */
@@ -134,6 +138,7 @@ typedef struct skua_stats {
 		io_batches; /* times that a driver or a worker came back from its wait with events */
 	uint64_t io_events;        /* events in them */
 	uint64_t blocking_threads; /* that exist now */
+	uint64_t spare_workers;    /* that have been started to stand in for stuck ones */
 } skua_stats;
 
 /* Takes the counters, each exact, together only roughly of one moment. Any thread; never blocks. */
