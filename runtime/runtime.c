@@ -32,6 +32,7 @@ static int new_sched(skua_runtime *rt)
 	struct sk_sched_options options = {
 		.workers = config->workers,
 		.spare_workers = config->spare_workers,
+		.stall_ms = config->stall_ms,
 		.budget = config->budget,
 		.spin_us = config->spin_us,
 		.max_blocking = config->max_blocking,

@@ -127,6 +127,7 @@ bool sk_sched_monitor(struct sk_sched *sched)
 		} else if (reap) {
 			reap_sleeper(sched, i);
 		}
+		sk_stall_look(sched, worker, tick, now);
 		worker->monitor_tick = tick;
 	}
 	sk_store(&sched->demand.stuck, stuck, SK_RELAXED);
@@ -138,6 +139,7 @@ bool sk_sched_monitor(struct sk_sched *sched)
 	sched->monitor_quiet = 0;
 	sk_demand_reset(sched);
 	sk_spares_reset(sched);
+	sk_stalls_pause(sched);
 	/* Between giving up and looking once more there is a fence, and between the clearing of a
 	 * sleeper's bit and its look at `monitoring`, too (sk_sched_watch). The bit may have been
 	 * cleared by who woke the worker, which happened before that fence: that it counts for the

@@ -23,6 +23,7 @@ static void free_memory(struct sk_sched *sched)
 	}
 	sk_free(sched->workers);
 	sk_spares_destroy(&sched->spares);
+	sk_stalls_destroy(&sched->stalls);
 	sk_cond_destroy(&sched->drained);
 	sk_mutex_destroy(&sched->drain_lock);
 	sk_free_aligned(sched);
@@ -63,6 +64,7 @@ int sk_sched_new(const struct sk_sched_options *options, struct sk_sched **out)
 	sk_init(&sched->width, options->workers);
 	sk_idle_init(&sched->idle, options->workers, slots);
 	sk_spares_init(&sched->spares);
+	sk_stalls_init(&sched->stalls, options->stall_ms);
 	sk_demand_init(&sched->demand, options->workers);
 	sk_mutex_init(&sched->drain_lock);
 	sk_cond_init(&sched->drained);
@@ -466,6 +468,7 @@ void sk_sched_stop(struct sk_sched *sched)
 	sk_store(&sched->phase, SK_PHASE_STOPPED, SK_RELAXED);
 	sk_spares_stop(&sched->spares);
 	wake_everybody(sched);
+	sk_stalls_stop(&sched->stalls);
 	for (uint32_t i = 0; i < sched->started; i++)
 		sk_thread_join(&sched->workers[i]->thread);
 	sched->started = 0;

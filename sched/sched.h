@@ -28,6 +28,7 @@
 #include "sched/idle.h"
 #include "sched/inbox.h"
 #include "sched/spare.h"
+#include "sched/stall.h"
 #include "sched/sync.h"
 #include "sched/waiter.h"
 
@@ -64,6 +65,7 @@ enum { SK_PHASE_OPEN, SK_PHASE_CLOSING, SK_PHASE_STOPPED };
 
 struct sk_sched_options {
 	uint32_t workers;
+	uint32_t stall_ms;      /* see stall.h; 0: no reports */
 	uint32_t spare_workers; /* at most; fewer if both would be more than SK_MAX_WORKERS */
 	uint32_t budget;
 	uint32_t spin_us;
@@ -87,6 +89,7 @@ struct sk_sched {
 	struct sk_worker **workers;     /* one in each slot, the spare ones at the end */
 	struct sk_sched_options options;
 	struct sk_spares spares;
+	struct sk_stalls stalls;
 	uint32_t started;       /* workers whose threads run */
 	uint32_t monitor_quiet; /* looks of the driver in a row that found everybody asleep */
 	uint64_t monitor_time;  /* of the last look */

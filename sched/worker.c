@@ -3,6 +3,7 @@
 
 #include <errno.h>
 
+#include "sched/backtrace.h"
 #include "sched/log.h"
 #include "sched/sched.h"
 #include "sched/task.h"
@@ -680,6 +681,8 @@ void sk_worker_main(void *argument)
 	if (worker->cpu >= 0 && sk_thread_pin(worker->cpu) < 0)
 		sk_log(SKUA_LOG_WARN, "worker %u cannot be kept on CPU %d", worker->index,
 		       worker->cpu);
+	if (worker->sched->stalls.limit > 0)
+		sk_store(&worker->address, sk_backtrace_allow(), SK_RELAXED);
 	worker->awake_since = sk_now();
 	sk_sched_watch(worker->sched);
 	while ((task = next_task(worker)) != NULL) {

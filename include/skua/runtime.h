@@ -100,7 +100,8 @@ SKUA_API SKUA_MUST_USE int skua_config_describe(const skua_config *config, char 
  * not a worker; blocks for as long as threads take to start.
  *
  * The runtime's threads block every signal but those of faults, so that signals go to the program's
- * own threads. They share nothing with other runtimes, but a task may join a task of another one.
+ * own threads; but workers take SIGURG, for the backtraces of SKUA_STALL_MS, unless the program handles
+ * it. They share nothing with other runtimes, but a task may join a task of another one.
  */
 SKUA_API SKUA_MUST_USE int skua_runtime_new(skua_config *config, skua_runtime **runtime);
 
