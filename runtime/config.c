@@ -91,14 +91,19 @@ static const struct knob knobs[] = {
 	 "how long a stopping runtime lets tasks end by themselves"},
 	{"SKUA_LOG", FIELD(log), CHOICE, SKUA_LOG_WARN, 0, 3, log_words, "",
 	 "what is written to standard error"},
+	{"SKUA_STALL_MS", FIELD(stall_ms), NUMBER, 100, 0, UINT32_MAX, NULL, " ms",
+	 "a poll that takes so long is reported; 0: none is"},
+	{"SKUA_SPARE_WORKERS", FIELD(spare_workers), NUMBER, 16, 0, SK_CPUS_MAX - 1, NULL, "",
+	 "threads that stand in for stuck workers, at most"},
 };
 
 #undef FIELD
 
 static_assert(sizeof knobs / sizeof *knobs == SK_KNOB_COUNT, "SK_KNOB_COUNT is not right");
-static_assert(SKUA_KNOB_LOG == 1u << (SK_KNOB_COUNT - 1), "the last knob is SKUA_LOG");
+static_assert(SKUA_KNOB_SPARE_WORKERS == 1u << (SK_KNOB_COUNT - 1), "a knob has no bit");
 
-enum { CPUS_KNOB = 1, IO_POLL_KNOB = 4 };
+enum { CPUS_KNOB = 1, IO_POLL_KNOB = 4, LOG_KNOB = 13 };
+static_assert(SKUA_KNOB_LOG == 1u << LOG_KNOB, "LOG_KNOB is not right");
 static_assert(SKUA_KNOB_CPUS == 1u << CPUS_KNOB, "CPUS_KNOB is not right");
 static_assert(SKUA_KNOB_IO_POLL == 1u << IO_POLL_KNOB, "IO_POLL_KNOB is not right");
 
@@ -436,12 +441,14 @@ static int resolve(const skua_config *config, struct sk_config *resolved)
 	resolved->public = *config;
 	memset(resolved->public.message, 0, sizeof resolved->public.message);
 	/*
-	 * All are looked at, so that the log has every bad variable at once. From the last to the
-	 * first: the last is the log level, which must be known before anything is written, and the
-	 * message that stays is that of the first in the table.
+	 * All are looked at, so that the log has every bad variable at once. First the log level, which
+	 * must be known before anything is written; then from the last to the first, so that the message
+	 * that stays is that of the first in the table.
 	 */
+	if (settle_knob(resolved, &knobs[LOG_KNOB]) < 0)
+		result = -EINVAL;
 	for (size_t i = SK_KNOB_COUNT; i-- > 0;) {
-		if (settle_knob(resolved, &knobs[i]) < 0)
+		if (i != LOG_KNOB && settle_knob(resolved, &knobs[i]) < 0)
 			result = -EINVAL;
 	}
 	if ((config->pinned & ~ALL_KNOBS) != 0) {

@@ -6,7 +6,7 @@
 
 #include "skua/runtime.h"
 
-#define SK_KNOB_COUNT 14
+#define SK_KNOB_COUNT 16
 
 /* Where a value came from. */
 enum sk_origin {

@@ -26,8 +26,7 @@
 static const char *const foreign_prefixes[] = {"SKUA_TEST_", "SKUA_BENCH_"};
 
 /* Names that are spoken for. */
-static const char *const reserved[] = {"SKUA_STALL_MS", "SKUA_TRACE", "SKUA_METRICS",
-				       "SKUA_DUMP_SIGNAL"};
+static const char *const reserved[] = {"SKUA_TRACE", "SKUA_METRICS", "SKUA_DUMP_SIGNAL"};
 
 /* ---- Strings that stay ---- */
 

@@ -31,6 +31,8 @@ static int new_sched(skua_runtime *rt)
 	int count = sk_config_cpu_list(config, cpus, MAX_CPU_LIST);
 	struct sk_sched_options options = {
 		.workers = config->workers,
+		.spare_workers = config->spare_workers,
+		.stall_ms = config->stall_ms,
 		.budget = config->budget,
 		.spin_us = config->spin_us,
 		.blocking = {.threads = config->max_blocking,

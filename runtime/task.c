@@ -7,6 +7,7 @@
 #include "runtime/task.h"
 #include "sched/cx.h"
 #include "sched/guard.h"
+#include "sched/spare.h"
 #include "sched/task.h"
 #include "sched/thread_waker.h"
 #include "sched/worker.h"
@@ -26,6 +27,18 @@ int skua_spawn_with(skua_runtime *rt, const skua_future *future, const skua_spaw
 	if (rt == NULL || !sk_is_future(future) || !sk_are_spawn_options(options))
 		return -EINVAL;
 	return sk_sched_spawn_with(rt->head.sched, future, options, task);
+}
+
+int64_t skua_block_in_place(skua_cx *cx, int64_t (*function)(void *argument), void *argument)
+{
+	struct sk_worker *worker = sk_worker_current();
+
+	if (function == NULL)
+		return -EINVAL;
+	/* Polled by an executor of its own, a future keeps nobody's worker but that executor's. */
+	if (cx == NULL || cx->task == NULL || worker == NULL || worker->running != cx->task)
+		return function(argument);
+	return sk_block_in_place(worker, function, argument);
 }
 
 skua_poll skua_join(skua_cx *cx, skua_task **task)

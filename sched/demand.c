@@ -27,15 +27,23 @@ int sk_demand_cpu(const struct sk_demand *demand)
 	return demand->cpu;
 }
 
+/* Whether so many are awake and not stuck, or were without a number of others. */
+static bool are_awake(struct sk_sched *sched, uint32_t count, uint32_t away)
+{
+	away += sk_idle_count(&sched->idle) + sk_load(&sched->demand.stuck, SK_RELAXED);
+	return sk_sched_width(sched) >= count + away;
+}
+
 static bool is_met(struct sk_sched *sched, uint32_t not_counted)
 {
 	uint32_t limit = sk_load(&sched->demand.limit, SK_RELAXED);
-	uint32_t away = not_counted;
 
-	if (limit >= sched->options.workers)
-		return false;
-	away += sk_idle_count(&sched->idle) + sk_load(&sched->demand.stuck, SK_RELAXED);
-	return sched->options.workers >= limit + away;
+	return limit < sched->options.workers && are_awake(sched, limit, not_counted);
+}
+
+bool sk_demand_is_anybody_awake(struct sk_sched *sched)
+{
+	return are_awake(sched, 1, 0);
 }
 
 bool sk_demand_is_met(struct sk_sched *sched)
@@ -53,7 +61,7 @@ static struct sk_work work_of(struct sk_sched *sched)
 {
 	struct sk_work work = {.driver_cpu = sk_cpu_time(sched->demand.driver_clock)};
 
-	for (uint32_t i = 0; i < sched->options.workers; i++) {
+	for (uint32_t i = 0; i < sk_sched_width(sched); i++) {
 		struct sk_worker *worker = sched->workers[i];
 
 		work.cpu += sk_cpu_time(sk_load(&worker->cpu_clock, SK_RELAXED));

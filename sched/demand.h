@@ -89,4 +89,7 @@ void sk_demand_reset(struct sk_sched *sched);
 bool sk_demand_is_met(struct sk_sched *sched);
 bool sk_demand_is_met_by_others(struct sk_sched *sched);
 
+/* Whether anybody is awake and not stuck. */
+bool sk_demand_is_anybody_awake(struct sk_sched *sched);
+
 #endif /* SKUA_SCHED_DEMAND_H */

@@ -108,7 +108,8 @@ static void print_worker(struct dump *dump, struct sk_worker *worker)
 	inbox = note_inbox(dump, worker);
 	fprintf(dump->file, "worker %u: ", worker->index);
 	if (running != NULL)
-		fprintf(dump->file, "runs task %p", (void *)running);
+		fprintf(dump->file, "runs task %p%s", (void *)running,
+			sk_load(&worker->blocks, SK_RELAXED) != 0 ? ", blocking in place" : "");
 	else
 		fprintf(dump->file, "%s", asleep ? "parked" : "awake without a task, or searching");
 	fprintf(dump->file,
@@ -301,20 +302,21 @@ void sk_sched_dump(struct sk_sched *sched, FILE *file)
 	dump->sched = sched;
 	dump->now = sk_now();
 	dump->place_count = dump->tasks = 0;
-	for (uint32_t i = 0; i < sched->options.workers; i++) {
+	for (uint32_t i = 0; i < sk_sched_width(sched); i++) {
 		spawned += sk_load(&sched->workers[i]->spawned, SK_RELAXED);
 		completed += sk_load(&sched->workers[i]->completed, SK_RELAXED);
 	}
 	for (uint32_t i = 0; i < SK_STRIPES; i++)
 		spawned += sk_load(&sched->foreign[i].spawned, SK_RELAXED);
 	fprintf(file,
-		"scheduler %p: %s, %" PRIu32 " workers, %u parked, %" PRIu32
+		"scheduler %p: %s, %" PRIu32 " workers, %" PRIu32 " spare, %u parked, %" PRIu32
 		" searching, %s, %" PRIu64 " tasks spawned, %" PRIu64 " completed\n",
 		(void *)sched, phases[sk_load(&sched->phase, SK_RELAXED)], sched->options.workers,
-		sk_idle_count(&sched->idle), sk_load(&sched->idle.searching, SK_RELAXED),
+		sk_sched_width(sched) - sched->options.workers, sk_idle_count(&sched->idle),
+		sk_load(&sched->idle.searching, SK_RELAXED),
 		sk_load(&sched->monitoring, SK_RELAXED) != 0 ? "watched" : "not watched", spawned,
 		completed);
-	for (uint32_t i = 0; i < sched->options.workers; i++)
+	for (uint32_t i = 0; i < sk_sched_width(sched); i++)
 		print_worker(dump, sched->workers[i]);
 	if (ops != NULL && ops->dump != NULL)
 		ops->dump(sched->options.driver, file);

@@ -6,13 +6,15 @@ static uint64_t bit(unsigned worker)
 	return UINT64_C(1) << (worker % 64);
 }
 
-void sk_idle_init(struct sk_idle *idle, uint32_t workers)
+void sk_idle_init(struct sk_idle *idle, uint32_t workers, uint32_t slots)
 {
 	for (unsigned i = 0; i < SK_IDLE_WORDS; i++)
 		sk_init(&idle->sleepers[i], 0);
 	sk_init(&idle->searching, 0);
 	sk_init(&idle->polling, UINT32_MAX);
+	sk_init(&idle->active, workers);
 	idle->workers = workers;
+	idle->slots = slots;
 }
 
 /* Clears a worker's bit; true if it was this caller who did. */
@@ -27,10 +29,11 @@ static int take_any(struct sk_idle *idle, unsigned preferred)
 {
 	uint32_t polling = sk_load(&idle->polling, SK_RELAXED);
 
-	if (preferred != polling && sk_idle_is_asleep(idle, preferred) && take(idle, preferred))
+	if (preferred != polling && !sk_idle_rests(idle, preferred) &&
+	    sk_idle_is_asleep(idle, preferred) && take(idle, preferred))
 		return (int)preferred;
 	for (unsigned i = 0; i < sk_idle_words(idle); i++) {
-		uint64_t sleepers = sk_load(&idle->sleepers[i], SK_RELAXED);
+		uint64_t sleepers = sk_idle_active_sleepers(idle, i);
 
 		for (; sleepers != 0; sleepers &= sleepers - 1) {
 			unsigned worker = i * 64 + (unsigned)__builtin_ctzll(sleepers);
@@ -39,14 +42,17 @@ static int take_any(struct sk_idle *idle, unsigned preferred)
 				return (int)worker;
 		}
 	}
-	if (polling != UINT32_MAX && sk_idle_is_asleep(idle, polling) && take(idle, polling))
+	if (polling != UINT32_MAX && !sk_idle_rests(idle, polling) &&
+	    sk_idle_is_asleep(idle, polling) && take(idle, polling))
 		return (int)polling;
+	if (sk_idle_is_asleep(idle, preferred) && take(idle, preferred))
+		return (int)preferred;
 	return -1;
 }
 
 int sk_idle_claim(struct sk_idle *idle, unsigned preferred)
 {
-	while (sk_idle_any_sleeper(idle)) {
+	while (sk_idle_any_sleeper(idle) || sk_idle_is_asleep(idle, preferred)) {
 		uint32_t searching = 0;
 		int worker;
 

@@ -34,6 +34,10 @@
  * it published is seen by the look. The count goes from 0 to 1 by compare-and-exchange only so that
  * one wake is in flight at a time.
  *
+ * Spare workers that are not needed rest (spare.h): they sleep by the same protocol, but nobody is woken
+ * among them for a mere backlog. Only a task in the queue of one that sleeps wakes it, if there is no
+ * other sleeper: whoever sleeps with a task in its queue can always be claimed by who put it there.
+ *
  * Throttling of searchers is Go's (runtime/proc.go, "Worker thread parking/unparking") and Tokio's
  * (worker.rs, idle.rs); the bitmap, from which a sleeper is claimed without a lock, is nexosim's.
  */
@@ -49,15 +53,20 @@ struct sk_idle {
 	SK_ATOMIC(uint32_t) searching SK_ALIGNED;
 	/* The one that waits for events in its sleep, or UINT32_MAX: whom to wake last. A hint. */
 	SK_ATOMIC(uint32_t) polling SK_ALIGNED;
-	uint32_t workers SK_ALIGNED;
+	/* Workers below this share the work; those above are spare, and rest (spare.h). A hint: at least
+	 * `workers`, at most `slots`, written by the driver. */
+	SK_ATOMIC(uint32_t) active SK_ALIGNED;
+	uint32_t workers, slots; /* without and with spare ones */
 };
 
-void sk_idle_init(struct sk_idle *idle, uint32_t workers);
+/* `slots` is at least `workers`. */
+void sk_idle_init(struct sk_idle *idle, uint32_t workers, uint32_t slots);
 
 /*
  * After sk_fence: claims a sleeper to be unparked, counted as searching. Prefers `preferred`, and
- * takes the one that waits for events only if there is no other.
- * Returns its index, or -1 if nobody sleeps or somebody searches already.
+ * takes the one that waits for events only if there is no other; one that rests only if it is
+ * `preferred` and there is no other at all.
+ * Returns its index, or -1 if nobody of these sleeps or somebody searches already.
  */
 int sk_idle_claim(struct sk_idle *idle, unsigned preferred);
 
@@ -87,14 +96,26 @@ static inline bool sk_idle_is_asleep(struct sk_idle *idle, unsigned worker)
 /* Of `sleepers`, in use. */
 static inline unsigned sk_idle_words(struct sk_idle *idle)
 {
-	return (idle->workers + 63) / 64;
+	return (idle->slots + 63) / 64;
 }
 
-/* Whether anybody sleeps. */
+/* The sleepers of one word that do not rest. */
+static inline uint64_t sk_idle_active_sleepers(struct sk_idle *idle, unsigned word)
+{
+	uint32_t active = sk_load(&idle->active, SK_RELAXED);
+	uint64_t sleepers;
+
+	if (active <= 64 * word)
+		return 0;
+	sleepers = sk_load(&idle->sleepers[word], SK_RELAXED);
+	return active < 64 * word + 64 ? sleepers & ~(UINT64_MAX << active % 64) : sleepers;
+}
+
+/* Whether anybody sleeps that does not rest. */
 static inline bool sk_idle_any_sleeper(struct sk_idle *idle)
 {
 	for (unsigned i = 0; i < sk_idle_words(idle); i++)
-		if (sk_load(&idle->sleepers[i], SK_RELAXED) != 0)
+		if (sk_idle_active_sleepers(idle, i) != 0)
 			return true;
 	return false;
 }
@@ -111,7 +132,13 @@ static inline bool sk_idle_could_wake(struct sk_idle *idle)
 	return sk_idle_any_sleeper(idle) && sk_load(&idle->searching, SK_RELAXED) == 0;
 }
 
-/* How many sleep. */
+/* Whether a worker is spare and not needed at the moment (spare.h). */
+static inline bool sk_idle_rests(struct sk_idle *idle, unsigned worker)
+{
+	return worker >= idle->workers && worker >= sk_load(&idle->active, SK_RELAXED);
+}
+
+/* How many sleep, and rest. */
 unsigned sk_idle_count(struct sk_idle *idle);
 
 #endif /* SKUA_SCHED_IDLE_H */

@@ -20,6 +20,11 @@ void sk_log_set_level(int level)
 	sk_store(&log_level, level, SK_RELAXED);
 }
 
+bool sk_log_passes(int level)
+{
+	return level <= sk_load(&log_level, SK_RELAXED);
+}
+
 static const char *name_of(int level)
 {
 	switch (level) {
@@ -61,7 +66,7 @@ void sk_log(int level, const char *format, ...)
 {
 	va_list arguments;
 
-	if (level > sk_load(&log_level, SK_RELAXED))
+	if (!sk_log_passes(level))
 		return;
 	va_start(arguments, format);
 	write_line(level, format, arguments);

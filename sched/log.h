@@ -4,11 +4,16 @@
 #ifndef SKUA_SCHED_LOG_H
 #define SKUA_SCHED_LOG_H
 
+#include <stdbool.h>
+
 /* The values of SKUA_LOG_*, which belongs to a layer above this one. */
 enum { SK_LOG_OFF = 0, SK_LOG_ERROR = 1, SK_LOG_WARN = 2, SK_LOG_INFO = 3 };
 
 /* Lets levels up to this one pass. Process-wide; until it is called, errors and warnings do. */
 void sk_log_set_level(int level);
+
+/* Whether lines of this level pass: for who would have to find out what to say. */
+bool sk_log_passes(int level);
 
 /*
  * Writes one line, "skua: warning: <text>", if its level passes. The line goes out in one write, so

@@ -64,7 +64,7 @@ static void wait_a_moment(struct sk_sched *sched)
 void sk_sched_report(struct sk_sched *sched)
 {
 	struct poll_seen seen[SK_MAX_WORKERS];
-	uint32_t workers = sched->options.workers;
+	uint32_t workers = sk_sched_width(sched);
 	bool any = false;
 
 	for (uint32_t i = 0; i < workers; i++) {

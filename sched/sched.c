@@ -1,4 +1,5 @@
-/* sched.c - the scheduler: ways in from outside, the driver's look, and the end; see sched.h. */
+/* sched.c - the scheduler: ways in from outside, and the end; see sched.h. The driver's look is in
+ * monitor.c. */
 #include "sched/sched.h"
 
 #include <errno.h>
@@ -9,18 +10,11 @@
 #include "sched/task.h"
 #include "sched/worker.h"
 
-enum {
-	QUIET_LOOKS = 5,    /* after so many without anybody awake the driver stops looking */
-	REAP_INTERVAL = 25, /* looks between two checks for dead tasks of sleeping workers */
-	MANY_POLLS = 8,     /* between two looks: such polls are short */
-	LATE_NS = 1000000,  /* a timer that is due for so long is fired by the driver */
-};
-
 /* ---- Beginning ---- */
 
 static void free_memory(struct sk_sched *sched)
 {
-	for (uint32_t i = 0; i < sched->options.workers && sched->workers != NULL; i++) {
+	for (uint32_t i = 0; i < sched->idle.slots && sched->workers != NULL; i++) {
 		struct sk_worker *worker = sched->workers[i];
 
 		if (worker != NULL && worker->sched != NULL)
@@ -29,6 +23,8 @@ static void free_memory(struct sk_sched *sched)
 	}
 	sk_free(sched->workers);
 	sk_clock_destroy(&sched->clock);
+	sk_spares_destroy(&sched->spares);
+	sk_stalls_destroy(&sched->stalls);
 	sk_cond_destroy(&sched->drained);
 	sk_mutex_destroy(&sched->drain_lock);
 	sk_free_aligned(sched);
@@ -47,23 +43,37 @@ static int make_worker(struct sk_sched *sched, uint32_t index)
 	return 0;
 }
 
+/* Without a driver nobody finds out who is stuck. */
+static uint32_t slots_of(const struct sk_sched_options *options)
+{
+	uint32_t room = SK_MAX_WORKERS - options->workers;
+
+	if (options->driver_ops == NULL)
+		return options->workers;
+	return options->workers + (options->spare_workers < room ? options->spare_workers : room);
+}
+
 int sk_sched_new(const struct sk_sched_options *options, struct sk_sched **out)
 {
 	struct sk_sched *sched = sk_calloc_aligned(sizeof *sched);
+	uint32_t slots = slots_of(options);
 	int rc = 0;
 
 	if (sched == NULL)
 		return -ENOMEM;
 	sched->options = *options;
-	sk_idle_init(&sched->idle, options->workers);
+	sk_init(&sched->width, options->workers);
+	sk_idle_init(&sched->idle, options->workers, slots);
+	sk_spares_init(&sched->spares);
+	sk_stalls_init(&sched->stalls, options->stall_ms);
 	sk_demand_init(&sched->demand, options->workers);
 	sk_clock_init(&sched->clock);
 	sk_mutex_init(&sched->drain_lock);
 	sk_cond_init(&sched->drained);
-	sched->workers = sk_calloc(options->workers, sizeof(struct sk_worker *));
+	sched->workers = sk_calloc(slots, sizeof(struct sk_worker *));
 	if (sched->workers == NULL)
 		rc = -ENOMEM;
-	for (uint32_t i = 0; i < options->workers && rc == 0; i++)
+	for (uint32_t i = 0; i < slots && rc == 0; i++)
 		rc = make_worker(sched, i);
 	if (rc < 0) {
 		free_memory(sched);
@@ -112,6 +122,14 @@ bool sk_sched_wake_one(struct sk_sched *sched, unsigned preferred)
 	return index >= 0;
 }
 
+bool sk_sched_wake_worker(struct sk_sched *sched, unsigned index)
+{
+	if (!sk_idle_claim_worker(&sched->idle, index))
+		return false;
+	wake_claimed(sched, (int)index);
+	return true;
+}
+
 /* Whether a worker will come to its inbox soon. */
 static bool is_at_hand(struct sk_sched *sched, unsigned index)
 {
@@ -119,29 +137,42 @@ static bool is_at_hand(struct sk_sched *sched, unsigned index)
 	       !sk_worker_is_stuck(sched->workers[index]);
 }
 
-/* The preferred worker if it is awake, or else any that is, or else one that can be woken, or else the
- * preferred one. Who is stuck does not count as awake. */
-static unsigned choose_worker(struct sk_sched *sched, unsigned preferred)
+/* Of those that do not rest: this worker if it is awake, or else any that is, or else one that can be
+ * woken. Who is stuck does not count as awake. -1: all of them are. */
+static int find_worker(struct sk_sched *sched, unsigned preferred)
 {
-	uint32_t workers = sched->options.workers;
+	uint32_t active = sk_load(&sched->idle.active, SK_RELAXED);
+	uint32_t width = sk_sched_width(sched), workers = active < width ? active : width;
 
 	for (uint32_t i = 0; i < workers; i++) {
 		unsigned index = (preferred + i) % workers;
 
 		if (is_at_hand(sched, index))
-			return index;
+			return (int)index;
 	}
 	for (uint32_t i = 0; i < workers; i++) {
 		unsigned index = (preferred + i) % workers;
 
 		if (sk_idle_is_asleep(&sched->idle, index))
-			return index;
+			return (int)index;
 	}
-	return preferred;
+	return -1;
 }
 
-/* Publishes a chain to a worker, and wakes: that worker if it sleeps, another if it is behind. */
-static void publish(struct sk_sched *sched, unsigned index, const struct sk_chain *chain)
+/* The same, or else the preferred one, unless that is spare: it may rest. */
+static unsigned choose_worker(struct sk_sched *sched, unsigned preferred)
+{
+	int index = find_worker(sched, preferred);
+
+	return index >= 0 ? (unsigned)index : preferred % sched->options.workers;
+}
+
+int sk_sched_heir(struct sk_sched *sched)
+{
+	return find_worker(sched, 0);
+}
+
+void sk_sched_publish(struct sk_sched *sched, unsigned index, const struct sk_chain *chain)
 {
 	struct sk_worker *worker = sched->workers[index];
 	bool first = sk_inbox_push(&worker->inbox, chain);
@@ -165,7 +196,7 @@ void sk_sched_inject(struct sk_sched *sched, skua_task *task)
 	struct sk_chain chain = {0};
 
 	sk_chain_add(&chain, task);
-	publish(sched, choose_worker(sched, preferred), &chain);
+	sk_sched_publish(sched, choose_worker(sched, preferred), &chain);
 }
 
 #ifdef SK_CHAOS
@@ -174,7 +205,7 @@ void sk_sched_queue_on(struct sk_sched *sched, unsigned index, skua_task *task)
 	struct sk_chain chain = {0};
 
 	sk_chain_add(&chain, task);
-	publish(sched, index, &chain);
+	sk_sched_publish(sched, index, &chain);
 }
 #endif
 
@@ -295,8 +326,8 @@ int sk_batch_init(struct sk_batch *batch, struct sk_sched *sched)
 	batch->sched = sched;
 	batch->touched_count = 0;
 	batch->strays = (struct sk_chain){0};
-	batch->chains = sk_calloc(sched->options.workers, sizeof *batch->chains);
-	batch->touched = sk_calloc(sched->options.workers, sizeof *batch->touched);
+	batch->chains = sk_calloc(sched->idle.slots, sizeof *batch->chains);
+	batch->touched = sk_calloc(sched->idle.slots, sizeof *batch->touched);
 	if (batch->chains != NULL && batch->touched != NULL)
 		return 0;
 	sk_batch_destroy(batch);
@@ -348,7 +379,7 @@ void sk_batch_publish(struct sk_batch *batch)
 	for (unsigned i = 0; i < batch->touched_count; i++) {
 		struct sk_chain *chain = &batch->chains[batch->touched[i]];
 
-		publish(sched, batch->touched[i], chain);
+		sk_sched_publish(sched, batch->touched[i], chain);
 		*chain = (struct sk_chain){0};
 	}
 	batch->touched_count = 0;
@@ -356,224 +387,9 @@ void sk_batch_publish(struct sk_batch *batch)
 		/* All to one worker, awake if there is one; if they are many, others will steal. */
 		unsigned last = sk_load(&batch->strays.oldest->last_worker, SK_RELAXED);
 
-		publish(sched, choose_worker(sched, last), &batch->strays);
+		sk_sched_publish(sched, choose_worker(sched, last), &batch->strays);
 		batch->strays = (struct sk_chain){0};
 	}
-}
-
-/* ---- The driver's look ---- */
-
-void sk_sched_watch(struct sk_sched *sched)
-{
-	const struct sk_driver_ops *ops = sched->options.driver_ops;
-
-	if (ops == NULL)
-		return;
-	/* This worker's sleeper bit was cleared before; see the end of sk_sched_monitor. */
-	sk_fence();
-	if (sk_load(&sched->monitoring, SK_RELAXED) == 0 &&
-	    sk_exchange(&sched->monitoring, 1, SK_RELAXED) == 0)
-		ops->watch(sched->options.driver);
-}
-
-/* The worker has polled since the last look. If its polls have become longer than it thinks, its
- * backlog may be worth a wake: time / polls is the most that they can have taken. */
-static void check_estimate(struct sk_sched *sched, struct sk_worker *worker, uint64_t polls,
-			   uint64_t elapsed)
-{
-	int64_t more = sk_worker_beside_queue(worker);
-	uint64_t backlog = sk_deque_length(&worker->deque) + (uint64_t)more;
-	uint64_t longest = elapsed / polls;
-
-	if (backlog * longest < SK_WAKE_COST_NS)
-		return;
-	if (longest > 2 * sk_load(&worker->mean_poll_ns, SK_RELAXED))
-		sk_store(&worker->mean_poll_ns, longest, SK_RELAXED);
-	if (sk_idle_could_wake(&sched->idle) && sk_worker_is_behind(worker, more))
-		sk_sched_wake_one(sched, worker->index);
-}
-
-/* One worker that is awake. Returns whether it is stuck. */
-static bool help(struct sk_sched *sched, struct sk_worker *worker, uint64_t tick, uint64_t elapsed)
-{
-	uint64_t polls = tick - worker->monitor_tick, time = sk_clock_now(&sched->clock);
-
-	if (sk_timers_next(&worker->timers) < time - LATE_NS ||
-	    sk_timers_have_mail(&worker->timers))
-		sk_timers_fire_for_owner(&worker->timers, time);
-	if (polls > 0) {
-		check_estimate(sched, worker, polls, elapsed);
-		return false;
-	}
-	/* It has been in the same poll since the last look. */
-	sk_store(&worker->stuck_tick, tick, SK_RELAXED);
-	sk_timers_fire_for_owner(&worker->timers, time);
-	if (!sk_worker_has_backlog(worker))
-		return true;
-	sk_fence();
-	if (!sk_sched_wake_one(sched, worker->index))
-		sk_store(&sched->stranded, 1, SK_RELAXED);
-	return true;
-}
-
-/* A sleeping worker does not give back the memory of its tasks that ended elsewhere, nor that of its
- * timers that were disarmed there. */
-static void reap_sleeper(struct sk_sched *sched, unsigned index)
-{
-	struct sk_worker *worker = sched->workers[index];
-
-	if ((sk_load(&worker->dead, SK_RELAXED) != NULL || sk_timers_have_mail(&worker->timers)) &&
-	    sk_idle_claim_worker(&sched->idle, index))
-		wake_claimed(sched, (int)index);
-}
-
-void sk_sched_events_waited(struct sk_sched *sched)
-{
-	for (uint32_t i = 0; i < sched->options.workers; i++) {
-		struct sk_worker *worker = sched->workers[i];
-
-		if (!sk_idle_is_asleep(&sched->idle, i) &&
-		    sk_load(&worker->tick, SK_RELAXED) - worker->monitor_tick >= MANY_POLLS)
-			return;
-	}
-	/* A sleeper that is missed without a fence comes at the next look. */
-	if (sk_idle_could_wake(&sched->idle))
-		sk_sched_wake_one(sched, 0);
-}
-
-bool sk_sched_monitor(struct sk_sched *sched)
-{
-	uint64_t now = sk_now(), elapsed = now - sched->monitor_time;
-	bool all_asleep = true, reap;
-	uint64_t most = 0;
-	uint32_t stuck = 0;
-
-	sched->monitor_time = now;
-	/* The first look after a pause. */
-	if (elapsed > 4 * SK_MONITOR_MS * UINT64_C(1000000))
-		elapsed = SK_MONITOR_MS * UINT64_C(1000000);
-	reap = ++sched->monitor_looks % REAP_INTERVAL == 0 ||
-	       sched->monitor_quiet == QUIET_LOOKS - 1;
-	for (uint32_t i = 0; i < sched->options.workers; i++) {
-		struct sk_worker *worker = sched->workers[i];
-		uint64_t tick = sk_load(&worker->tick, SK_RELAXED);
-
-		/* One that sleeps has worked meanwhile. */
-		all_asleep = all_asleep && tick == worker->monitor_tick;
-		if (tick - worker->monitor_tick > most) {
-			most = tick - worker->monitor_tick;
-			sched->demand.cpu = sk_load(&worker->on_cpu, SK_RELAXED);
-		}
-		if (!sk_idle_is_asleep(&sched->idle, i)) {
-			all_asleep = false;
-			stuck += help(sched, worker, tick, elapsed);
-		} else if (reap) {
-			reap_sleeper(sched, i);
-		}
-		worker->monitor_tick = tick;
-	}
-	sk_store(&sched->demand.stuck, stuck, SK_RELAXED);
-	sk_demand_look(sched, now);
-	sched->monitor_quiet = all_asleep ? sched->monitor_quiet + 1 : 0;
-	if (sched->monitor_quiet < QUIET_LOOKS)
-		return true;
-	sched->monitor_quiet = 0;
-	sk_demand_reset(sched);
-	/* Between giving up and looking once more there is a fence, and between the clearing of a
-	 * sleeper's bit and its look at `monitoring`, too (sk_sched_watch). The bit may have been
-	 * cleared by who woke the worker, which happened before that fence: that it counts for the
-	 * fence all the same is what C++20 says (P0668), and what all processors do; C11 wants the
-	 * clearing to be the worker's own. */
-	sk_exchange(&sched->monitoring, 0, SK_RELAXED);
-	sk_fence();
-	if (sk_idle_count(&sched->idle) == sched->options.workers)
-		return false;
-	return sk_exchange(&sched->monitoring, 1, SK_RELAXED) == 0;
-}
-
-int sk_sched_arm_timer(struct sk_sched *sched, struct sk_worker *worker, struct sk_timer *timer,
-		       uint64_t deadline, uint64_t now, const skua_cx *cx)
-{
-	bool coarse = sk_clock_is_system(&sched->clock);
-	unsigned index;
-	int rc;
-
-	if (worker != NULL)
-		return sk_timer_arm(&worker->timers, timer, deadline,
-				    coarse ? sk_granule(deadline - now) : 1, cx);
-	index = sk_thread_stripe() % sched->options.workers;
-	rc = sk_timer_arm_from_outside(&sched->workers[index]->timers, timer, deadline, cx);
-	if (rc == 0)
-		sk_sched_timer_changed(sched, index);
-	return rc;
-}
-
-void sk_sched_timer_changed(struct sk_sched *sched, unsigned index)
-{
-	sk_fence();
-	if (sk_idle_claim_worker(&sched->idle, index))
-		wake_claimed(sched, (int)index);
-}
-
-void sk_sched_clock_changed(struct sk_sched *sched)
-{
-	for (uint32_t i = 0; i < sched->options.workers; i++)
-		sk_sched_timer_changed(sched, i);
-}
-
-/* Whether nothing can happen without a timer. */
-static bool is_quiet(struct sk_sched *sched)
-{
-	struct sk_blocking *pool = &sched->blocking;
-	bool quiet = sk_clock_is_awaited() && sk_idle_count(&sched->idle) == sched->options.workers;
-
-	for (uint32_t i = 0; quiet && i < sched->options.workers; i++)
-		quiet = !sk_worker_has_backlog(sched->workers[i]);
-	if (!quiet)
-		return false;
-	sk_mutex_lock(&pool->lock);
-	quiet = pool->spawned == pool->completed;
-	sk_mutex_unlock(&pool->lock);
-	return quiet;
-}
-
-/* Sleepers that have got mail do not know their next timer: they have to look first, and whoever of them
- * goes to sleep last comes here again. */
-static bool deliver_mail(struct sk_sched *sched)
-{
-	bool any = false;
-
-	for (uint32_t i = 0; i < sched->options.workers; i++)
-		if (sk_timers_have_mail(&sched->workers[i]->timers)) {
-			sk_sched_timer_changed(sched, i);
-			any = true;
-		}
-	return any;
-}
-
-bool sk_sched_jump(struct sk_sched *sched, struct sk_worker *worker)
-{
-	struct sk_clock *clock = &sched->clock;
-	uint64_t next = SK_FOREVER;
-	bool jumps;
-
-	if (deliver_mail(sched))
-		return false;
-	sk_mutex_lock(&clock->lock);
-	for (uint32_t i = 0; i < sched->options.workers; i++)
-		if (sk_timers_next(&sched->workers[i]->timers) < next)
-			next = sk_timers_next(&sched->workers[i]->timers);
-	jumps = sk_load(&clock->state, SK_RELAXED) == SK_CLOCK_PAUSED && next != SK_FOREVER &&
-		next > clock->time && is_quiet(sched);
-	if (jumps)
-		clock->time = next;
-	sk_mutex_unlock(&clock->lock);
-	if (!jumps)
-		return false;
-	for (uint32_t i = 0; i < sched->options.workers; i++)
-		if (i != worker->index && sk_timers_next(&sched->workers[i]->timers) <= next)
-			sk_sched_timer_changed(sched, i);
-	return sk_timers_next(&worker->timers) <= next;
 }
 
 /* ---- The end ---- */
@@ -581,9 +397,8 @@ bool sk_sched_jump(struct sk_sched *sched, struct sk_worker *worker)
 static void wake_everybody(struct sk_sched *sched)
 {
 	sk_fence();
-	for (uint32_t i = 0; i < sched->options.workers; i++)
-		if (sk_idle_claim_worker(&sched->idle, i))
-			wake_claimed(sched, (int)i);
+	for (uint32_t i = 0; i < sk_sched_width(sched); i++)
+		sk_sched_wake_worker(sched, i);
 }
 
 void sk_sched_close(struct sk_sched *sched)
@@ -619,7 +434,7 @@ static uint64_t count_spawned(struct sk_sched *sched)
 
 	/* Relaxed: for everything_ended count_completed has acquired what it needs, and the spawns by
 	 * other threads are known since sk_guard_wait. */
-	for (uint32_t i = 0; i < sched->options.workers; i++)
+	for (uint32_t i = 0; i < sk_sched_width(sched); i++)
 		spawned += sk_load(&sched->workers[i]->spawned, SK_RELAXED);
 	for (uint32_t i = 0; i < SK_STRIPES; i++)
 		spawned += sk_load(&sched->foreign[i].spawned, SK_RELAXED);
@@ -631,7 +446,7 @@ static uint64_t count_completed(struct sk_sched *sched)
 	uint64_t completed = 0;
 
 	/* Acquire: pairs with sk_count; the spawns that came before are seen by count_spawned. */
-	for (uint32_t i = 0; i < sched->options.workers; i++)
+	for (uint32_t i = 0; i < sk_sched_width(sched); i++)
 		completed += sk_load(&sched->workers[i]->completed, SK_ACQUIRE);
 	return completed;
 }
@@ -668,10 +483,13 @@ void sk_sched_stop(struct sk_sched *sched)
 	/* Relaxed: sk_sched_close has been called before, by this thread, and its fence releases what
 	 * was before that. (Not if a start has failed; then there is nothing to be seen.) */
 	sk_store(&sched->phase, SK_PHASE_STOPPED, SK_RELAXED);
+	sk_spares_stop(&sched->spares);
 	wake_everybody(sched);
+	sk_stalls_stop(&sched->stalls);
 	for (uint32_t i = 0; i < sched->started; i++)
 		sk_thread_join(&sched->workers[i]->thread);
 	sched->started = 0;
+	sk_spares_join(sched);
 }
 
 /* Tasks that have been abandoned, linked by `owned_next`; `next` may still be written by a thread
@@ -739,9 +557,9 @@ unsigned sk_sched_free(struct sk_sched *sched)
 
 	/* First what is only in queues, then the lists: waking a joiner may queue it again, but
 	 * such a joiner has been polled, so it is in a list. */
-	for (uint32_t i = 0; i < sched->options.workers; i++)
+	for (uint32_t i = 0; i < sk_sched_width(sched); i++)
 		abandon_queues(&remains, sched->workers[i]);
-	for (uint32_t i = 0; i < sched->options.workers; i++)
+	for (uint32_t i = 0; i < sk_sched_width(sched); i++)
 		abandon_owned(&remains, sched->workers[i]);
 	sk_blocking_join(&sched->blocking);
 	sk_guard_wait();
@@ -761,10 +579,11 @@ unsigned sk_sched_free(struct sk_sched *sched)
 void sk_sched_stats(struct sk_sched *sched, skua_stats *stats)
 {
 	stats->workers = sched->options.workers;
+	stats->spare_workers = sk_sched_width(sched) - sched->options.workers;
 	stats->completed = count_completed(sched);
 	stats->spawned = count_spawned(sched);
 	count_jobs(sched, &stats->spawned, &stats->completed);
-	for (uint32_t i = 0; i < sched->options.workers; i++) {
+	for (uint32_t i = 0; i < sk_sched_width(sched); i++) {
 		struct sk_worker *worker = sched->workers[i];
 
 		stats->polls += sk_load(&worker->tick, SK_RELAXED);

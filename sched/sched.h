@@ -28,6 +28,8 @@
 #include "sched/demand.h"
 #include "sched/idle.h"
 #include "sched/inbox.h"
+#include "sched/spare.h"
+#include "sched/stall.h"
 #include "sched/sync.h"
 #include "sched/waiter.h"
 
@@ -66,6 +68,8 @@ enum { SK_PHASE_OPEN, SK_PHASE_CLOSING, SK_PHASE_STOPPED };
 
 struct sk_sched_options {
 	uint32_t workers;
+	uint32_t stall_ms;      /* see stall.h; 0: no reports */
+	uint32_t spare_workers; /* at most; fewer if both would be more than SK_MAX_WORKERS */
 	uint32_t budget;
 	uint32_t spin_us;
 	struct sk_blocking_limits blocking;
@@ -84,8 +88,11 @@ struct sk_sched {
 	SK_ATOMIC(uint32_t) monitoring; /* the driver looks after us */
 	SK_ATOMIC(uint32_t) stranded;   /* tasks wait behind a stuck worker, and nobody sleeps */
 	SK_ATOMIC(uint32_t) eventful;   /* drivers whose events are worth looking for */
-	struct sk_worker **workers;
+	SK_ATOMIC(uint32_t) width;      /* slots whose workers run, or will: see spare.h */
+	struct sk_worker **workers;     /* one in each slot, the spare ones at the end */
 	struct sk_sched_options options;
+	struct sk_spares spares;
+	struct sk_stalls stalls;
 	uint32_t started;       /* workers whose threads run */
 	uint32_t monitor_quiet; /* looks of the driver in a row that found everybody asleep */
 	uint64_t monitor_time;  /* of the last look */
@@ -97,6 +104,12 @@ struct sk_sched {
 	sk_mutex drain_lock;
 	sk_cond drained; /* a task has ended while CLOSING */
 };
+
+/* How many workers there are to be looked at, spare ones included; see spare.h. */
+static inline uint32_t sk_sched_width(struct sk_sched *sched)
+{
+	return sk_load(&sched->width, SK_RELAXED);
+}
 
 /* Makes a scheduler; its workers do not run yet. Returns 0 or -ENOMEM. */
 int sk_sched_new(const struct sk_sched_options *options, struct sk_sched **out);
@@ -133,6 +146,12 @@ int sk_sched_spawn_reference(struct sk_sched *sched, skua_future *future, sk_wai
 /* Queues a task that became SCHEDULED, from a thread that is not one of the workers. */
 void sk_sched_inject(struct sk_sched *sched, skua_task *task);
 
+/* A worker that could go on with what a spare one has to leave; -1: there is none. */
+int sk_sched_heir(struct sk_sched *sched);
+
+/* Publishes a chain to a worker, and wakes: that worker if it sleeps, another if it is behind. */
+void sk_sched_publish(struct sk_sched *sched, unsigned index, const struct sk_chain *chain);
+
 #ifdef SK_CHAOS
 /* Queues a task that became SCHEDULED on one worker. */
 void sk_sched_queue_on(struct sk_sched *sched, unsigned index, skua_task *task);
@@ -140,6 +159,9 @@ void sk_sched_queue_on(struct sk_sched *sched, unsigned index, skua_task *task);
 
 /* Wakes a sleeper, preferably this one, if nobody searches. False: nobody was woken. */
 bool sk_sched_wake_one(struct sk_sched *sched, unsigned preferred);
+
+/* Wakes this one if it sleeps, no matter who searches. Returns whether it did. */
+bool sk_sched_wake_worker(struct sk_sched *sched, unsigned index);
 
 /* Makes the driver watch, if it does not yet. */
 void sk_sched_watch(struct sk_sched *sched);
@@ -170,7 +192,7 @@ bool sk_sched_jump(struct sk_sched *sched, struct sk_worker *worker);
 
 struct sk_batch {
 	struct sk_sched *sched;
-	struct sk_chain *chains; /* one for each worker */
+	struct sk_chain *chains; /* one for each slot */
 	uint16_t *touched;       /* the workers whose chain is not empty */
 	unsigned touched_count;
 	struct sk_chain strays; /* tasks whose last worker sleeps */

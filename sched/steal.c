@@ -59,7 +59,7 @@ static skua_task *steal_from(struct sk_worker *worker, struct sk_worker *victim)
 skua_task *sk_steal(struct sk_worker *worker)
 {
 	struct sk_sched *sched = worker->sched;
-	uint32_t workers = sched->options.workers;
+	uint32_t workers = sk_sched_width(sched);
 	uint32_t start = sk_random(&worker->random) % workers;
 	struct sk_worker *background = NULL;
 

@@ -153,6 +153,25 @@ void sk_thread_join(sk_thread *thread)
 	check(pthread_join(thread->id, NULL), "pthread_join");
 }
 
+uintptr_t sk_thread_address(void)
+{
+	return (uintptr_t)pthread_self();
+}
+
+int sk_thread_signal(uintptr_t address, int signal)
+{
+	return -pthread_kill((pthread_t)address, signal);
+}
+
+void sk_thread_unblock(int signal)
+{
+	sigset_t set;
+
+	sigemptyset(&set);
+	sigaddset(&set, signal);
+	pthread_sigmask(SIG_UNBLOCK, &set, NULL);
+}
+
 int sk_thread_pin(int cpu)
 {
 	sk_cpu_mask mask = {{0}};

@@ -151,6 +151,15 @@ int sk_thread_start(sk_thread *thread, const char *name, void (*run)(void *argum
 
 void sk_thread_join(sk_thread *thread);
 
+/* The calling thread's address for signals; not 0. */
+uintptr_t sk_thread_address(void);
+
+/* Sends a signal to a thread that has not been joined. Returns 0 or a negative errno. */
+int sk_thread_signal(uintptr_t address, int signal);
+
+/* Lets the calling thread take a signal. */
+void sk_thread_unblock(int signal);
+
 /* The CPUs that a thread may run on; room for any number that the kernel can give. */
 typedef struct sk_cpu_mask {
 	unsigned long bits[8192 / (8 * sizeof(unsigned long))];

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 
+#include "sched/backtrace.h"
 #include "sched/log.h"
 #include "sched/sched.h"
 #include "sched/scope.h"
@@ -427,7 +428,7 @@ static bool must_stay_awake(struct sk_worker *worker, bool spare)
 	if (sk_load(&sched->phase, SK_RELAXED) != worker->phase ||
 	    sk_timers_have_mail(&worker->timers))
 		return true;
-	for (uint32_t i = 0; i < sched->options.workers; i++)
+	for (uint32_t i = 0; i < sk_sched_width(sched); i++)
 		if ((!spare || sk_idle_is_asleep(&sched->idle, i)) &&
 		    sk_worker_has_backlog(sched->workers[i]))
 			return true;
@@ -444,7 +445,7 @@ static void pass_on(struct sk_worker *worker)
 	struct sk_sched *sched = worker->sched;
 
 	sk_fence();
-	for (uint32_t i = 0; i < sched->options.workers; i++) {
+	for (uint32_t i = 0; i < sk_sched_width(sched); i++) {
 		struct sk_worker *other = sched->workers[i];
 		bool lost = sk_idle_is_asleep(&sched->idle, i) && sk_worker_has_backlog(other);
 
@@ -544,6 +545,16 @@ static bool sleep_somewhere(struct sk_worker *worker, bool spare)
 	return sk_park(&worker->parker, next_timer(worker));
 }
 
+/* Whether others will come to all that is to be done, and wait for events. For one that rests somebody
+ * has to be awake: while all sleep, one of them waits for events, and it may be this one. */
+static bool is_not_needed(struct sk_worker *worker)
+{
+	struct sk_sched *sched = worker->sched;
+
+	return sk_demand_is_met(sched) ||
+	       (sk_idle_rests(&sched->idle, worker->index) && sk_demand_is_anybody_awake(sched));
+}
+
 /* Sleeps, unless there is work after all. Returns whether the worker comes back as a searcher. */
 static bool sleep_or_not(struct sk_worker *worker, bool searching)
 {
@@ -554,7 +565,7 @@ static bool sleep_or_not(struct sk_worker *worker, bool searching)
 	if (!system_clock)
 		sk_timers_refresh(&worker->timers);
 	sk_idle_sleep(idle, worker->index, searching);
-	spare = sk_demand_is_met(worker->sched);
+	spare = is_not_needed(worker);
 	parked = !must_stay_awake(worker, spare) &&
 		 (system_clock || !sk_sched_jump(worker->sched, worker));
 	if (parked)
@@ -572,6 +583,21 @@ static bool sleep_or_not(struct sk_worker *worker, bool searching)
 	return true;
 }
 
+/* A spare worker that is no longer needed leaves its tasks to the others (spare.h). */
+static void hand_over(struct sk_worker *worker)
+{
+	int heir = sk_worker_has_backlog(worker) ? sk_sched_heir(worker->sched) : -1;
+	struct sk_chain chain = {0};
+	skua_task *task;
+
+	if (heir < 0)
+		return;
+	while ((task = take_own(worker)) != NULL)
+		sk_chain_add(&chain, task);
+	if (chain.count > 0)
+		sk_sched_publish(worker->sched, (unsigned)heir, &chain);
+}
+
 /* If the last poll took long, it has ended. */
 static void not_stuck(struct sk_worker *worker)
 {
@@ -583,7 +609,7 @@ static void not_stuck(struct sk_worker *worker)
 static skua_task *find_work(struct sk_worker *worker)
 {
 	struct sk_sched *sched = worker->sched;
-	bool searching = false;
+	bool searching = false, rests;
 	skua_task *task;
 
 	measure(worker, sk_now());
@@ -593,8 +619,11 @@ static skua_task *find_work(struct sk_worker *worker)
 		follow_phase(worker);
 		if (worker->phase == SK_PHASE_STOPPED)
 			return NULL;
+		rests = sk_idle_rests(&sched->idle, worker->index);
+		if (rests)
+			hand_over(worker);
 		task = take_own(worker);
-		if (task == NULL && !searching && !sk_demand_is_met_by_others(sched))
+		if (task == NULL && !searching && !rests && !sk_demand_is_met_by_others(sched))
 			searching = sk_idle_begin_search(&sched->idle);
 		if (task == NULL && searching)
 			task = sk_steal(worker);
@@ -652,6 +681,8 @@ static skua_task *next_task(struct sk_worker *worker)
 	/* In the cache line of the phase. */
 	if (sk_load(&worker->sched->stranded, SK_RELAXED) != 0)
 		rescue(worker);
+	if (sk_idle_rests(&worker->sched->idle, worker->index))
+		hand_over(worker);
 	task = take_own(worker);
 	return task != NULL ? task : find_work(worker);
 }
@@ -666,6 +697,8 @@ void sk_worker_main(void *argument)
 	if (worker->cpu >= 0 && sk_thread_pin(worker->cpu) < 0)
 		sk_log(SKUA_LOG_WARN, "worker %u cannot be kept on CPU %d", worker->index,
 		       worker->cpu);
+	if (worker->sched->stalls.limit > 0)
+		sk_store(&worker->address, sk_backtrace_allow(), SK_RELAXED);
 	worker->awake_since = sk_now();
 	sk_sched_watch(worker->sched);
 	while ((task = next_task(worker)) != NULL) {

@@ -86,7 +86,9 @@ struct sk_worker {
 	SK_ATOMIC(uint64_t) mean_poll_ns; /* a moving average */
 	SK_ATOMIC(uint64_t) spawned, completed, stolen, parks;
 	SK_ATOMIC(uint64_t) io_batches, io_events; /* that it has waited for itself */
-	SK_ATOMIC(int32_t) on_cpu; /* where it was when it last ran dry; -1: not known */
+	SK_ATOMIC(int32_t) on_cpu;    /* where it was when it last ran dry; -1: not known */
+	SK_ATOMIC(uintptr_t) address; /* of its thread, for a backtrace; 0: there is none */
+	SK_ATOMIC(uint32_t) blocks;   /* in skua_block_in_place (spare.h) */
 	struct sk_timers timers;
 
 	/* The worker's own. */
@@ -108,6 +110,9 @@ struct sk_worker {
 
 	/* The driver's own. */
 	uint64_t monitor_tick;
+	uint32_t stuck_looks; /* in a row that found it in the same poll */
+	bool is_reported;     /* that poll, to be stuck (stall.h) */
+	uint64_t poll_since;  /* when it was first found in it; 0: there was a pause */
 };
 
 /* The worker that runs on this thread, or NULL. */

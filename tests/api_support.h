@@ -28,11 +28,14 @@ static inline void quiet_config(skua_config *config, uint32_t workers, uint32_t 
 	config->workers = workers;
 	io_configure(config, kind);
 	config->log = SKUA_LOG_ERROR;
+	/* As many threads poll as the test says. */
+	config->spare_workers = 0;
 	config->pinned = SKUA_KNOB_WORKERS | SKUA_KNOB_CPUS | SKUA_KNOB_IO_THREADS |
 			 SKUA_KNOB_IO_BACKEND | SKUA_KNOB_IO_POLL | SKUA_KNOB_MAX_BLOCKING |
 			 SKUA_KNOB_BLOCKING_KEEPALIVE_MS | SKUA_KNOB_BLOCKING_QUEUE |
 			 SKUA_KNOB_BLOCKING_FILES | SKUA_KNOB_BLOCKING_NAMES | SKUA_KNOB_BUDGET |
-			 SKUA_KNOB_SPIN_US | SKUA_KNOB_SHUTDOWN_MS | SKUA_KNOB_LOG;
+			 SKUA_KNOB_SPIN_US | SKUA_KNOB_SHUTDOWN_MS | SKUA_KNOB_LOG |
+			 SKUA_KNOB_STALL_MS | SKUA_KNOB_SPARE_WORKERS;
 }
 
 static inline skua_runtime *runtime_with(skua_config *config)

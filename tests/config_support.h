@@ -29,6 +29,8 @@ static const char *const variables[] = {
 	"SKUA_SPIN_US",
 	"SKUA_SHUTDOWN_MS",
 	"SKUA_LOG",
+	"SKUA_STALL_MS",
+	"SKUA_SPARE_WORKERS",
 };
 
 /* Removes every SKUA_* variable that the tests may have been started with; not the harness's. */

@@ -38,6 +38,8 @@ T_TEST(config, defaults)
 	T_EQ(config.spin_us, 0);
 	T_EQ(config.shutdown_ms, 5000);
 	T_EQ(config.log, SKUA_LOG_WARN);
+	T_EQ(config.stall_ms, 100);
+	T_EQ(config.spare_workers, 16);
 	T_STR_EQ(config.message, "");
 }
 
@@ -187,6 +189,8 @@ T_TEST(config, field_at_both_ends_of_its_range)
 	config.spin_us = 0;
 	config.shutdown_ms = 0;
 	config.log = SKUA_LOG_OFF;
+	config.stall_ms = 0;
+	config.spare_workers = 0;
 	T_EQ(skua_config_resolve(&config), 0);
 	T_EQ(config.workers, 1);
 	config.workers = 512;
@@ -199,9 +203,15 @@ T_TEST(config, field_at_both_ends_of_its_range)
 	config.spin_us = 10000;
 	config.shutdown_ms = UINT32_MAX;
 	config.log = SKUA_LOG_INFO;
+	config.stall_ms = UINT32_MAX;
+	config.spare_workers = 511;
 	T_EQ(skua_config_resolve(&config), 0);
 	T_EQ(config.workers, 512);
 	T_EQ(config.shutdown_ms, UINT32_MAX);
+	T_EQ(config.stall_ms, UINT32_MAX);
+	T_EQ(config.spare_workers, 511);
+	config.spare_workers = 512;
+	T_STR_EQ(refused(&config), "spare_workers = 512: expected 0 to 511");
 }
 
 T_TEST(config, unknown_io_backend_field)
@@ -293,6 +303,8 @@ T_TEST(config, every_variable_is_applied)
 	set("SKUA_SPIN_US", "8");
 	set("SKUA_SHUTDOWN_MS", "9");
 	set("SKUA_LOG", "info");
+	set("SKUA_STALL_MS", "10");
+	set("SKUA_SPARE_WORKERS", "11");
 	T_EQ(skua_config_resolve(&config), 0);
 	T_EQ(config.workers, 3);
 	T_EQ(config.io_threads, 4);
@@ -306,6 +318,8 @@ T_TEST(config, every_variable_is_applied)
 	T_EQ(config.spin_us, 8);
 	T_EQ(config.shutdown_ms, 9);
 	T_EQ(config.log, SKUA_LOG_INFO);
+	T_EQ(config.stall_ms, 10);
+	T_EQ(config.spare_workers, 11);
 }
 
 T_TEST(config, workers_accept_auto_over_a_field)

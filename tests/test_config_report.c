@@ -130,8 +130,7 @@ T_TEST(config, name_that_is_very_long)
 
 T_TEST(config, reserved_variable_has_no_effect_yet)
 {
-	static const char *const names[] = {"SKUA_STALL_MS", "SKUA_TRACE", "SKUA_METRICS",
-					    "SKUA_DUMP_SIGNAL"};
+	static const char *const names[] = {"SKUA_TRACE", "SKUA_METRICS", "SKUA_DUMP_SIGNAL"};
 	skua_config config;
 	char expected[256];
 

@@ -46,7 +46,8 @@ T_TEST(dump, of_a_scheduler_that_does_not_run)
 	char text[4096];
 
 	dump_of(sched, text, sizeof text);
-	T_SAYS(text, "open, 2 workers, 0 parked, 0 searching, not watched, 0 tasks spawned");
+	T_SAYS(text,
+	       "open, 2 workers, 0 spare, 0 parked, 0 searching, not watched, 0 tasks spawned");
 	T_SAYS(text, "worker 0: awake without a task");
 	T_SAYS(text, "worker 1: ");
 	T_SAYS(text, "blocking pool: 0 threads, 0 idle");

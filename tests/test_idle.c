@@ -22,7 +22,7 @@ T_TEST(idle, nobody_sleeps_at_first)
 	{
 		struct sk_idle idle;
 
-		sk_idle_init(&idle, n);
+		sk_idle_init(&idle, n, n);
 		T_EQ(sk_idle_count(&idle), 0);
 		T_ASSERT(!sk_idle_could_wake(&idle));
 		for (unsigned i = 0; i < n; i++) {
@@ -41,7 +41,7 @@ T_TEST(idle, each_sleeper_has_a_bit_of_its_own)
 	{
 		struct sk_idle idle;
 
-		sk_idle_init(&idle, n);
+		sk_idle_init(&idle, n, n);
 		for (unsigned i = 0; i < n; i++) {
 			sk_idle_sleep(&idle, i, false);
 			T_ASSERT(sk_idle_is_asleep(&idle, i));
@@ -65,7 +65,7 @@ T_TEST(idle, the_preferred_sleeper_is_claimed)
 		for (unsigned preferred = 0; preferred<n; preferred += n> 8 ? 13 : 1) {
 			struct sk_idle idle;
 
-			sk_idle_init(&idle, n);
+			sk_idle_init(&idle, n, n);
 			for (unsigned i = 0; i < n; i++)
 				sk_idle_sleep(&idle, i, false);
 			T_EQ(sk_idle_claim(&idle, preferred), (int)preferred);
@@ -83,7 +83,7 @@ T_TEST(idle, any_sleeper_is_claimed_if_the_preferred_one_is_awake)
 		for (unsigned sleeper = 0; sleeper < n; sleeper++) {
 			struct sk_idle idle;
 
-			sk_idle_init(&idle, n);
+			sk_idle_init(&idle, n, n);
 			sk_idle_sleep(&idle, sleeper, false);
 			T_ASSERT(sk_idle_could_wake(&idle));
 			T_EQ(sk_idle_claim(&idle, (sleeper + 1) % n), (int)sleeper);
@@ -100,7 +100,7 @@ T_TEST(idle, every_sleeper_is_claimed_once)
 		bool claimed[SK_MAX_WORKERS] = {false};
 		struct sk_idle idle;
 
-		sk_idle_init(&idle, n);
+		sk_idle_init(&idle, n, n);
 		for (unsigned i = 0; i < n; i++)
 			sk_idle_sleep(&idle, i, false);
 		for (unsigned i = 0; i < n; i++) {
@@ -121,7 +121,7 @@ T_TEST(idle, nobody_is_claimed_while_one_searches)
 {
 	struct sk_idle idle;
 
-	sk_idle_init(&idle, 8);
+	sk_idle_init(&idle, 8, 8);
 	for (unsigned i = 1; i < 8; i++)
 		sk_idle_sleep(&idle, i, false);
 	T_ASSERT(sk_idle_begin_search(&idle));
@@ -142,7 +142,7 @@ T_TEST(idle, a_claim_in_vain_leaves_no_count_behind)
 {
 	struct sk_idle idle;
 
-	sk_idle_init(&idle, 4);
+	sk_idle_init(&idle, 4, 4);
 	for (int i = 0; i < 10; i++)
 		T_EQ(sk_idle_claim(&idle, 2), -1);
 	T_EQ(searching(&idle), 0);
@@ -154,7 +154,7 @@ T_TEST(idle, one_worker_can_be_claimed_whoever_searches)
 {
 	struct sk_idle idle;
 
-	sk_idle_init(&idle, 130);
+	sk_idle_init(&idle, 130, 130);
 	sk_idle_sleep(&idle, 5, false);
 	sk_idle_sleep(&idle, 129, false);
 	T_ASSERT(sk_idle_begin_search(&idle));
@@ -175,7 +175,7 @@ T_TEST(idle, half_of_the_workers_search_at_most)
 		struct sk_idle idle;
 		unsigned begun = 0;
 
-		sk_idle_init(&idle, n);
+		sk_idle_init(&idle, n, n);
 		while (sk_idle_begin_search(&idle))
 			T_LE(++begun, n);
 		T_EQ(begun, (n + 1) / 2);
@@ -187,7 +187,7 @@ T_TEST(idle, only_the_last_searcher_is_told_so)
 {
 	struct sk_idle idle;
 
-	sk_idle_init(&idle, 6);
+	sk_idle_init(&idle, 6, 6);
 	for (int i = 0; i < 3; i++)
 		T_ASSERT(sk_idle_begin_search(&idle));
 	T_ASSERT(!sk_idle_begin_search(&idle));
@@ -202,7 +202,7 @@ T_TEST(idle, a_searcher_that_sleeps_is_counted_out)
 {
 	struct sk_idle idle;
 
-	sk_idle_init(&idle, 4);
+	sk_idle_init(&idle, 4, 4);
 	T_ASSERT(sk_idle_begin_search(&idle));
 	T_ASSERT(sk_idle_begin_search(&idle));
 	sk_idle_sleep(&idle, 0, true);
@@ -218,7 +218,7 @@ T_TEST(idle, a_claimed_worker_cannot_wake_itself)
 {
 	struct sk_idle idle;
 
-	sk_idle_init(&idle, 2);
+	sk_idle_init(&idle, 2, 2);
 	sk_idle_sleep(&idle, 1, false);
 	T_EQ(sk_idle_claim(&idle, 1), 1);
 	T_ASSERT(!sk_idle_wake_self(&idle, 1));
@@ -335,7 +335,7 @@ static void run_stress(unsigned workers)
 
 	stress.workers = workers;
 	stress.rounds = rounds_of(20000);
-	sk_idle_init(&stress.idle, workers);
+	sk_idle_init(&stress.idle, workers, workers);
 	for (unsigned i = 0; i < workers; i++) {
 		sk_parker_init(&stress.parkers[i]);
 		T_EQ(sk_thread_start(&stress.threads[i], "worker", worker_main, &stress.queues[i]),

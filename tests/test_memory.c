@@ -121,16 +121,22 @@ static const skua_future_ops member_ops = {
 	.name = "member",
 };
 
+/* A cell is the header of a task, and a member. */
+static int is_member(size_t size)
+{
+	return size >= sizeof(struct member) + 4096 && size < sizeof(struct member) + 4096 + 512;
+}
+
 static void *count_members_malloc(size_t size)
 {
-	if (size >= 4096 + sizeof(struct member) && size < 8192)
+	if (is_member(size))
 		atomic_fetch_add(&members_alive, 1);
 	return malloc(size);
 }
 
 static void count_members_free_sized(void *block, size_t size)
 {
-	if (block != NULL && size >= 4096 + sizeof(struct member) && size < 8192)
+	if (block != NULL && is_member(size))
 		atomic_fetch_sub(&members_alive, 1);
 	free(block);
 }

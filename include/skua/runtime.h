@@ -42,6 +42,8 @@ enum {
 	SKUA_KNOB_SPIN_US = 1u << 11,              /* SKUA_SPIN_US */
 	SKUA_KNOB_SHUTDOWN_MS = 1u << 12,          /* SKUA_SHUTDOWN_MS */
 	SKUA_KNOB_LOG = 1u << 13,                  /* SKUA_LOG */
+	SKUA_KNOB_STALL_MS = 1u << 14,             /* SKUA_STALL_MS */
+	SKUA_KNOB_SPARE_WORKERS = 1u << 15,        /* SKUA_SPARE_WORKERS */
 };
 
 enum { SKUA_IO_BACKEND_AUTO = 0, SKUA_IO_BACKEND_EPOLL = 1, SKUA_IO_BACKEND_UV = 2 };
@@ -72,6 +74,8 @@ typedef struct skua_config {
 	                                   10000 */
 	uint32_t shutdown_ms;    /* how long skua_runtime_free lets tasks end by themselves */
 	uint32_t log;            /* SKUA_LOG_*: what is written to standard error */
+	uint32_t stall_ms;       /* a poll that takes so long is reported; 0: none is */
+	uint32_t spare_workers;  /* threads that stand in for stuck workers, 0 to 511, at most */
 
 	char message[256]; /* out: what was wrong, as a sentence, when a call returned an error */
 } skua_config;
@@ -104,7 +108,8 @@ SKUA_API SKUA_MUST_USE int skua_config_describe(const skua_config *config, char 
  * not a worker; blocks for as long as threads take to start.
  *
  * The runtime's threads block every signal but those of faults, so that signals go to the program's
- * own threads. They share nothing with other runtimes, but a task may join a task of another one.
+ * own threads; but workers take SIGURG, for the backtraces of SKUA_STALL_MS, unless the program handles
+ * it. They share nothing with other runtimes, but a task may join a task of another one.
  */
 SKUA_API SKUA_MUST_USE int skua_runtime_new(skua_config *config, skua_runtime **runtime);
 
@@ -139,7 +144,7 @@ typedef struct skua_blocking_stats {
 
 /* What a runtime has done so far; all are sums over its workers or drivers. */
 typedef struct skua_stats {
-	uint64_t workers;   /* how many there are */
+	uint64_t workers;   /* how many there are, without spare ones */
 	uint64_t spawned;   /* tasks and blocking jobs */
 	uint64_t completed; /* of these */
 	uint64_t polls;     /* polls of tasks */
@@ -151,6 +156,7 @@ typedef struct skua_stats {
 	uint64_t io_events;                                /* events in them */
 	uint64_t blocking_threads;                         /* that exist now */
 	skua_blocking_stats blocking[SKUA_BLOCKING_KINDS]; /* by kind: SKUA_BLOCKING_* */
+	uint64_t spare_workers; /* that have been started to stand in for stuck ones */
 } skua_stats;
 
 /* Takes the counters, each exact, together only roughly of one moment. Any thread; never blocks. */

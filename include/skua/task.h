@@ -95,6 +95,25 @@ SKUA_API const char *skua_task_name(const skua_task *task);
  */
 SKUA_API SKUA_MUST_USE skua_poll skua_yield(skua_cx *cx);
 
+/*
+ * Calls a function that may block, or compute for long, in the middle of a poll, and on this very thread.
+ * What waits behind this task goes to other workers at once, or to a spare one (SKUA_SPARE_WORKERS)
+ * within some milliseconds; afterwards the poll goes on as if nothing had been. It is for code that
+ * needs what is on the stack of the poll; otherwise skua_spawn_blocking is better, because with it the
+ * worker goes on, and the number of threads is that of the pool.
+ *
+ * At most as many tasks as there are workers and spare ones do something at the same time, those in here
+ * counted. While the function runs the task cannot be cancelled: its next await tells it. The function may
+ * use everything that does not need a worker of its own: skua_block_on and skua_task_wait return
+ * -EDEADLK in it as elsewhere on a worker. Within another such call, under a foreign executor, and on
+ * a thread that is no worker the function is just called.
+ *
+ * Returns the function's result; -EINVAL if function is NULL. From a poll; blocks as the function
+ * does.
+ */
+SKUA_API int64_t skua_block_in_place(skua_cx *cx, int64_t (*function)(void *argument),
+				     void *argument);
+
 #ifdef __cplusplus
 }
 #endif

@@ -151,6 +151,8 @@ static int start_runtime(const struct job *job, skua_runtime **rt)
 
 	skua_config_init(&config);
 	config.workers = job->workers;
+	/* One more worker in memory is enough to fail for. */
+	config.spare_workers = 1;
 	io_configure(&config, job->io);
 	config.shutdown_ms = (uint32_t)(3000 * case_slowness());
 	config.pinned = ENV_PINNED;

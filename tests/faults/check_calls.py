@@ -25,6 +25,8 @@ MISUSE_ONLY = """
 	pthread_condattr_setclock pthread_join pthread_mutex_destroy pthread_mutex_init
 	pthread_mutex_lock pthread_mutex_unlock pthread_sigmask
 """
+# Of the report about a stuck worker, which does without a backtrace if it gets none.
+BACKTRACE = "backtrace dladdr pthread_kill sigaction sigaddset sigemptyset"
 # Replaced by the allocator table of tests/faults/memory.c.
 MEMORY = "calloc free malloc realloc sdallocx"
 # Of sk_sched_dump, which is no operation: it leaves out what it cannot read or write.
@@ -36,7 +38,7 @@ TOOLCHAIN_PREFIXES = ("__", "_ITM_", "_Jv_")
 # But these are calls all the same, under the names that _FORTIFY_SOURCE gives them.
 FORTIFIED = {"__read_chk", "__recv_chk", "__open64_2", "__open_2"}
 
-LISTED = set((CANNOT_FAIL + MISUSE_ONLY).split()) | set(MEMORY.split()) | set(DUMP.split()) | {SECOND_FAULT}
+LISTED = set((CANNOT_FAIL + MISUSE_ONLY).split()) | set(MEMORY.split()) | set(DUMP.split()) | set(BACKTRACE.split()) | {SECOND_FAULT}
 
 
 def symbols(path, types):

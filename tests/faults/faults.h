@@ -165,7 +165,8 @@ struct scenario {
 	(SKUA_KNOB_WORKERS | SKUA_KNOB_CPUS | SKUA_KNOB_IO_THREADS | SKUA_KNOB_IO_BACKEND |        \
 	 SKUA_KNOB_IO_POLL | SKUA_KNOB_MAX_BLOCKING | SKUA_KNOB_BLOCKING_KEEPALIVE_MS |            \
 	 SKUA_KNOB_BLOCKING_QUEUE | SKUA_KNOB_BLOCKING_FILES | SKUA_KNOB_BLOCKING_NAMES |          \
-	 SKUA_KNOB_BUDGET | SKUA_KNOB_SPIN_US | SKUA_KNOB_SHUTDOWN_MS | SKUA_KNOB_LOG)
+	 SKUA_KNOB_BUDGET | SKUA_KNOB_SPIN_US | SKUA_KNOB_SHUTDOWN_MS | SKUA_KNOB_LOG |            \
+	 SKUA_KNOB_STALL_MS | SKUA_KNOB_SPARE_WORKERS)
 
 extern const struct scenario scenarios_of_tasks[], scenarios_of_tcp[], scenarios_of_io[];
 extern const int scenarios_of_tasks_count, scenarios_of_tcp_count, scenarios_of_io_count;

@@ -301,8 +301,10 @@ static skua_runtime *new_runtime(const struct life_case *c, bool dropped)
 	int rc;
 
 	skua_config_init(&config);
-	config.pinned = UINT32_MAX >> 22; /* all ten knobs */
+	config.pinned = UINT32_MAX >> 19; /* all thirteen knobs */
 	config.workers = life_worker_count(c);
+	/* All workers are kept busy on purpose. */
+	config.spare_workers = 0;
 	config.io_backend = c->backend == 0 ? SKUA_IO_BACKEND_EPOLL : SKUA_IO_BACKEND_UV;
 	config.log = SKUA_LOG_OFF;
 	/* What ignores its end is not waited for; the others have all the time that they need. */

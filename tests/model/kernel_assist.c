@@ -21,6 +21,7 @@
 #define LEAST .stale = -1, .spurious = -1
 #define TWO_WORKERS .preemptions = 1, .stale = 1, .spurious = -1
 
+static uint32_t spare_workers; /* that run and rest, though nobody is stuck (sched/spare.h) */
 static struct sk_io *io;
 static struct sk_sched *sched;
 static struct sk_source *sources[2];
@@ -42,8 +43,11 @@ static const struct sk_driver_ops ops = {
 /* `limit` of the workers share the load (sched/demand.h). */
 static void begin(uint32_t workers, uint32_t limit, unsigned source_count)
 {
-	struct sk_sched_options options = {
-		.workers = workers, .budget = 128, .blocking.threads = 1, .driver_ops = &ops};
+	struct sk_sched_options options = {.workers = workers,
+					   .spare_workers = spare_workers,
+					   .budget = 128,
+					   .blocking.threads = 1,
+					   .driver_ops = &ops};
 
 	mc_assert(sk_io_new(SKUA_IO_BACKEND_EPOLL, true, 1, &io) == 0);
 	options.driver = io->drivers[0];
@@ -54,6 +58,11 @@ static void begin(uint32_t workers, uint32_t limit, unsigned source_count)
 		sources[i] = sk_source_new(io, fd_socket(0));
 	sk_store(&sched->demand.limit, limit, SK_RELAXED);
 	mc_assert(sk_sched_start(sched) == 0);
+	if (spare_workers > 0) {
+		sched->spares.all_away = true;
+		sk_store(&sched->stranded, 1, SK_RELAXED);
+		sk_spares_start(sched, sk_now());
+	}
 }
 
 static void end(void)
@@ -274,4 +283,36 @@ MC_SCENARIO_WITH(assist, spare_event_against_sleep, TWO_WORKERS)
 MC_SCENARIO_WITH(assist, spare_spawn_against_event, .preemptions = 1, LEAST)
 {
 	spawn_against_event(2, 1);
+}
+
+/* ---- A spare worker that rests beside the one that is needed (sched/spare.h) ---- */
+
+/* The spare one waits for events only while nobody else is awake, and leaves what it finds to the other,
+ * which may be the one to wait for the second event, or has to be woken for it. */
+static void beside_one_that_rests(unsigned source_count)
+{
+	spare_workers = 1;
+	begin(1, 1, source_count);
+	/* It was needed until now, and may be the one that waits for events. */
+	sk_store(&sched->idle.active, 2, SK_RELAXED);
+	for (unsigned i = 0; i < source_count; i++)
+		spawn(&read_ops, i, &handles[i]);
+	sk_store(&sched->idle.active, 1, SK_RELAXED);
+	for (unsigned i = 0; i < source_count; i++) {
+		raiser((void *)(uintptr_t)i);
+		mc_assert(join_task(&handles[i]) == 7);
+	}
+	for (unsigned i = 0; i < source_count; i++)
+		close_source(i);
+	end();
+}
+
+MC_SCENARIO_WITH(assist, resting_event_against_sleep, .preemptions = 1, LEAST)
+{
+	beside_one_that_rests(1);
+}
+
+MC_SCENARIO_WITH(assist, resting_two_events, .preemptions = 1, LEAST)
+{
+	beside_one_that_rests(2);
 }

@@ -14,7 +14,7 @@ static items other; /* a second queue, that nobody publishes to */
 
 static void begin(uint32_t workers)
 {
-	sk_idle_init(&idle, workers);
+	sk_idle_init(&idle, workers, workers);
 	for (int i = 0; i < WORKERS; i++)
 		sk_parker_init(&parkers[i]);
 }

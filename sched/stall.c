@@ -1,0 +1,219 @@
+/* stall.c - see stall.h. */
+#include "sched/stall.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+
+#include "sched/backtrace.h"
+#include "sched/log.h"
+#include "sched/sched.h"
+#include "sched/task.h"
+#include "sched/worker.h"
+
+enum { MS = 1000000, NAME_SIZE = 64, FILE_SIZE = 160 };
+
+void sk_stalls_init(struct sk_stalls *stalls, uint32_t stall_ms)
+{
+	sk_mutex_init(&stalls->lock);
+	stalls->limit = (uint64_t)stall_ms * MS;
+}
+
+void sk_stalls_destroy(struct sk_stalls *stalls)
+{
+	sk_mutex_destroy(&stalls->lock);
+}
+
+/* ---- What is told: on a thread of its own ---- */
+
+/* What a poll is about. */
+struct subject {
+	char name[NAME_SIZE], file[FILE_SIZE];
+	uint32_t line; /* 0: it has not awaited yet */
+};
+
+/* Copies a string that may be gone. False: it is. */
+static bool peek_string(char *copy, size_t size, const char *string)
+{
+	for (size_t i = 0; i < size - 1; i++) {
+		if (!sk_peek(&copy[i], string + i, 1)) {
+			copy[0] = '\0';
+			return false;
+		}
+		if (copy[i] == '\0')
+			return true;
+	}
+	copy[size - 1] = '\0';
+	return true;
+}
+
+static void peek_task(const skua_task *task, struct subject *subject)
+{
+	skua_future *place, future;
+	skua_future_ops ops;
+
+	if (!sk_peek(&place, &task->future, sizeof(void *)) ||
+	    !sk_peek(&future, place, sizeof future) || !sk_peek(&ops, future.ops, sizeof ops))
+		return;
+	if (ops.name == NULL || !peek_string(subject->name, sizeof subject->name, ops.name))
+		snprintf(subject->name, sizeof subject->name, "unnamed");
+	if (ops.file == NULL || !peek_string(subject->file, sizeof subject->file, ops.file))
+		snprintf(subject->file, sizeof subject->file, "an unknown file");
+	subject->line = future.line;
+}
+
+/* False: the poll is over, or there is none. */
+static bool find_subject(const struct sk_stall *stall, struct subject *subject)
+{
+	skua_task *task = NULL;
+
+	*subject = (struct subject){.name = "unknown"};
+	/* Where looking is forbidden, as it is in some sandboxes, the rest can be told all the same. */
+	if (sk_peek(&task, &stall->worker->running, sizeof(void *))) {
+		if (task == NULL)
+			return false;
+		peek_task(task, subject);
+	}
+	return sk_load(&stall->worker->tick, SK_RELAXED) == stall->tick;
+}
+
+static void tell(const struct sk_stall *stall)
+{
+	struct sk_backtrace backtrace;
+	struct subject subject;
+	char await[FILE_SIZE + 48];
+
+	if (!find_subject(stall, &subject))
+		return;
+	if (subject.line > 0)
+		snprintf(await, sizeof await, "its last await was %s:%" PRIu32, subject.file,
+			 subject.line);
+	else
+		snprintf(await, sizeof await, "it has not awaited yet");
+	sk_backtrace_take(sk_load(&stall->worker->address, SK_RELAXED), stall->worker, &backtrace);
+	if (stall->left_out > 0)
+		sk_log(SK_LOG_WARN, "%" PRIu32 " stuck workers have not been reported",
+		       stall->left_out);
+	sk_log(SK_LOG_WARN, "worker %u is stuck: task %s has been running for %" PRIu64 " ms; %s",
+	       stall->worker->index, subject.name, stall->ns / MS, await);
+	sk_backtrace_log(&backtrace, SK_LOG_WARN);
+	if (stall->is_last)
+		sk_log(SK_LOG_WARN, "no more such reports for %d s", SK_STALL_PAUSE_MS / 1000);
+}
+
+static void write_report(void *argument)
+{
+	struct sk_stalls *stalls = argument;
+	const struct sk_stall *stall = &stalls->stall;
+
+	if (stall->ended)
+		sk_log(SK_LOG_INFO, "worker %u goes on: what it was stuck in took %" PRIu64 " ms",
+		       stall->worker->index, stall->ns / MS);
+	else
+		tell(stall);
+	/* Relaxed: who finds this joins the thread. */
+	sk_store(&stalls->busy, 0, SK_RELAXED);
+}
+
+/* ---- When: on the driver's thread ---- */
+
+/* False: try again at the next look. */
+static bool start_report(struct sk_stalls *stalls, const struct sk_stall *stall)
+{
+	bool done;
+
+	if (sk_load(&stalls->busy, SK_RELAXED) != 0)
+		return false;
+	sk_mutex_lock(&stalls->lock);
+	if (stalls->started)
+		sk_thread_join(&stalls->thread);
+	stalls->started = false;
+	if (!stalls->stopped) {
+		stalls->stall = *stall;
+		sk_store(&stalls->busy, 1, SK_RELAXED);
+		stalls->started =
+			sk_thread_start(&stalls->thread, "skua-report", write_report, stalls) == 0;
+		if (!stalls->started)
+			sk_store(&stalls->busy, 0, SK_RELAXED);
+	}
+	done = stalls->started || stalls->stopped;
+	sk_mutex_unlock(&stalls->lock);
+	return done;
+}
+
+/* Whether there may be one more report now. */
+static bool is_allowed(struct sk_stalls *stalls, uint64_t now)
+{
+	if (now >= stalls->pause) {
+		stalls->in_burst = 0;
+		stalls->pause = now + SK_STALL_PAUSE_MS * (uint64_t)MS;
+	}
+	return stalls->in_burst < SK_STALL_BURST;
+}
+
+static void report(struct sk_stalls *stalls, struct sk_worker *worker, uint64_t tick, uint64_t now)
+{
+	struct sk_stall stall = {
+		.worker = worker,
+		.tick = tick,
+		.ns = now - worker->poll_since,
+		.left_out = stalls->left_out,
+	};
+
+	if (!sk_log_passes(SK_LOG_WARN)) {
+		worker->is_reported = true;
+	} else if (!is_allowed(stalls, now)) {
+		worker->is_reported = true;
+		stalls->left_out++;
+	} else {
+		stall.is_last = stalls->in_burst == SK_STALL_BURST - 1;
+		worker->is_reported = start_report(stalls, &stall);
+		stalls->in_burst += worker->is_reported;
+		stalls->left_out = worker->is_reported ? 0 : stalls->left_out;
+	}
+}
+
+/* It is not in the poll any more in which it was at the last look. */
+static void moved(struct sk_stalls *stalls, struct sk_worker *worker, uint64_t now)
+{
+	const struct sk_stall stall = {
+		.worker = worker, .ns = now - worker->poll_since, .ended = true};
+
+	if (worker->is_reported && sk_log_passes(SK_LOG_INFO))
+		(void)start_report(stalls, &stall);
+	worker->is_reported = false;
+	worker->poll_since = now;
+}
+
+void sk_stall_look(struct sk_sched *sched, struct sk_worker *worker, uint64_t tick, uint64_t now)
+{
+	struct sk_stalls *stalls = &sched->stalls;
+
+	if (stalls->limit == 0)
+		return;
+	if (tick != worker->monitor_tick || worker->poll_since == 0 ||
+	    sk_idle_is_asleep(&sched->idle, worker->index))
+		moved(stalls, worker, now);
+	else if (sk_load(&worker->blocks, SK_RELAXED) != 0)
+		worker->poll_since = now;
+	else if (!worker->is_reported && now - worker->poll_since >= stalls->limit)
+		report(stalls, worker, tick, now);
+}
+
+void sk_stalls_pause(struct sk_sched *sched)
+{
+	for (uint32_t i = 0; i < sk_sched_width(sched); i++)
+		sched->workers[i]->poll_since = 0;
+}
+
+void sk_stalls_stop(struct sk_stalls *stalls)
+{
+	bool started;
+
+	sk_mutex_lock(&stalls->lock);
+	stalls->stopped = true;
+	started = stalls->started;
+	stalls->started = false;
+	sk_mutex_unlock(&stalls->lock);
+	if (started)
+		sk_thread_join(&stalls->thread);
+}
