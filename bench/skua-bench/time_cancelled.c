@@ -12,8 +12,8 @@ enum { TIMERS = 1000000, SINGLE = 100000, TIMEOUTS = 100000 };
 static uint64_t *lengths;
 static skua_timer *timers;
 
-/* From a second to 68 minutes, each octave as likely as any other: the same in all programs. None of
- * these timers fires while something is measured. */
+/* From a second to 68 minutes, each octave as likely as any other: the same in all programs. None
+ * of these timers fires while something is measured. */
 static void prepare(struct bench *bench, int64_t count)
 {
 	uint64_t x = 88172645463325252, octave;
