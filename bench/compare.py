@@ -46,7 +46,7 @@ LONG = (
     "scope/join",
     "scope/results",
     "scope/select_64",
-    "scope/select_biased_64",
+    "scope/select_biased_*",
 )
 # Figures that are not the time of an operation, and what they are. They count in no mean.
 VALUES = {

@@ -43,6 +43,11 @@ impl Mailbox {
             .store(if value.is_some() { FULL } else { FREE }, Release);
     }
 
+    /// Whether nobody waits for it and nothing is in it.
+    pub fn is_free(&self) -> bool {
+        self.state.load(Acquire) == FREE
+    }
+
     /// When no task uses it any more: the value that was put in last.
     pub fn last(&self) -> u64 {
         // SAFETY: nobody else uses it.

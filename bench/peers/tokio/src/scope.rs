@@ -167,6 +167,7 @@ macro_rules! select_workload {
                 });
                 let expected: usize = (0..SELECTS as usize).map(|i| (i * 7 + 3) % $count).sum();
                 assert_eq!(sum, expected as u64);
+                assert!(MAILBOXES.iter().all(Mailbox::is_free));
             });
         }
     };
