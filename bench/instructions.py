@@ -26,6 +26,8 @@ WORKLOADS = {
     "time/insert_cancel_one": (100_000, "arm a timer, cancel it"),
     "time/timeout_ready": (100_000, "a timeout around an operation that is ready"),
     "time/timeout_pending": (100_000, "around one that waits: arm, yield, cancel"),
+    "scope/join": (1_000_000, "spawn into a scope, run, end"),
+    "scope/results": (100_000, "the same, and take the result"),
 }
 ITERATIONS = 10
 LONG_ITERATIONS = 1  # of those with a million operations

@@ -31,8 +31,9 @@ struct result {
 };
 
 static const struct workload *const families[] = {
-	engine_states, /* first: memory that others have freed would be used again */
-	engine_spawning, engine_waking, engine_fork_join, time_cancelled, time_live,
+	/* First: memory that others have freed would be used again. */
+	engine_states,  engine_spawning, engine_waking, engine_fork_join,
+	time_cancelled, time_live,       scope_tasks,
 };
 
 static const char *filter, *json;
