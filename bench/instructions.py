@@ -28,6 +28,9 @@ WORKLOADS = {
     "time/timeout_pending": (100_000, "around one that waits: arm, yield, cancel"),
     "scope/join": (1_000_000, "spawn into a scope, run, end"),
     "scope/results": (100_000, "the same, and take the result"),
+    "scope/select_2": (10_000, "select over 2 branches"),
+    "scope/select_8": (10_000, "over 8"),
+    "scope/select_64": (10_000, "over 64"),
 }
 ITERATIONS = 10
 LONG_ITERATIONS = 1  # of those with a million operations

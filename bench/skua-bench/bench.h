@@ -49,7 +49,7 @@ void pause_ms(long ms);
 
 /* The families; each ends with a workload without a name. */
 extern const struct workload engine_spawning[], engine_waking[], engine_fork_join[],
-	engine_states[], time_cancelled[], time_live[], scope_tasks[];
+	engine_states[], time_cancelled[], time_live[], scope_tasks[], scope_select[];
 
 /* skua-bench net: a server, until it is told to end. */
 int net_main(int argc, char **argv);

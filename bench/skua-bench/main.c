@@ -33,7 +33,7 @@ struct result {
 static const struct workload *const families[] = {
 	/* First: memory that others have freed would be used again. */
 	engine_states,  engine_spawning, engine_waking, engine_fork_join,
-	time_cancelled, time_live,       scope_tasks,
+	time_cancelled, time_live,       scope_tasks,   scope_select,
 };
 
 static const char *filter, *json;
