@@ -6,7 +6,7 @@ workload and number of workers they run one after the other, several rounds, eac
 process: what disturbs the machine for a while disturbs all of them. A ratio is Skua's median by the
 peer's, so that less than 1 is good; its spread is that of the pairs of samples taken in turn.
 
-Usage: ./dev compare engine [OPTION]...
+Usage: ./dev compare engine|time [OPTION]...
 Exits with 1 if a program failed, or if there was nothing to compare with.
 """
 
@@ -24,26 +24,41 @@ import comparison
 import ratio_chart
 from comparison import Failure, progress, ratio_text, spread, table
 
-CHART = "docs/benchmarks-engine.svg"
+# What is compared together, by the families of workloads in it.
+COMPARISONS = {"engine": ("engine",), "time": ("time", "scope")}
 OURS = "skua"
 PEERS = ("tokio", "go")
 RUN_SECONDS = 40  # how long one run of one program may take,
 GAME_SECONDS = 5  # and one of fairness, which takes less than one or stands still (docs/benchmarks.md)
 LEAST_SAMPLES = 5  # behind every median
 
-MEMORY, IDLE = "engine/memory", "engine/idle"
+MEMORY, IDLE, LIVE = "engine/memory", "engine/idle", "time/live"
 
 # Workloads that have a runtime with one worker, whatever is asked for.
 ONE_WORKER = ("engine/spawn", "engine/spawn10")
-# With --quick, these run at one number of workers only, and memory always does.
-LONG = ("engine/skynet", "engine/spawn_blocking_*", IDLE)
-# Results that are one value for a process, and what it is.
+# These always run at one number of workers only, and with --quick the long ones as well.
+ALONE = (MEMORY, LIVE)
+LONG = (
+    "engine/skynet",
+    "engine/spawn_blocking_*",
+    IDLE,
+    "time/insert_cancel",
+    "scope/join",
+    "scope/results",
+    "scope/select_64",
+    "scope/select_biased_*",
+)
+# Figures that are not the time of an operation, and what they are. They count in no mean.
 VALUES = {
     "bytes": "bytes per parked task",
     "worst_ns": "ns until a new task starts, at worst",
     "worst_polls": "polls of others until a new task starts, at worst",
+    "late_p50_ns": "ns after its deadline that a timer fires, half of them",
+    "late_p99_ns": "ns after its deadline that a timer fires, 99 %",
     "cpu_ns_per_s": "ns of CPU time in a second",
 }
+# What ours must not exceed, whatever the peers show: workload and figure -> limit.
+LIMITS = {(LIVE, "late_p99_ns"): 1_500_000}
 
 
 # ---- Running ----
@@ -52,16 +67,13 @@ VALUES = {
 class Program:
     """One of the programs that are compared."""
 
-    def __init__(self, name, path, environment=None):
+    def __init__(self, name, path, families, environment=None):
         self.name = name
         self.path = path
         self.environment = dict(os.environ, **(environment or {}))
         self.version = self.language = "?"
-        self.names = self.output("--list").split()
-        self.has_quick = "--quick" in self.output("--help")
-
-    def command(self, *arguments):
-        return [self.path, "engine", *arguments]
+        self.names = [n for family in families for n in self.output(family, "--list").split()]
+        self.has_quick = "--quick" in self.output(families[0], "--help")
 
     def output(self, *arguments):
         return self.ended(self.start(*arguments))
@@ -69,7 +81,7 @@ class Program:
     def start(self, *arguments):
         try:
             return subprocess.Popen(
-                self.command(*arguments),
+                [self.path, *arguments],
                 env=self.environment,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
@@ -98,7 +110,8 @@ class Program:
     def start_workload(self, name, workers, plan):
         # With a bracket in it, it is a pattern for every program, and fits this name only.
         family, short = name.split("/", 1)
-        arguments = ["--filter", f"{family}/[{short[0]}]{short[1:]}", "--workers", str(workers)]
+        arguments = [family, "--filter", f"{family}/[{short[0]}]{short[1:]}"]
+        arguments += ["--workers", str(workers)]
         arguments += ["--samples", str(plan.samples_of(name)), "--min-ms", str(plan.min_ms)]
         arguments += ["--json", "-"]
         if plan.quick and self.has_quick:
@@ -122,13 +135,8 @@ class Program:
 
 def samples_of(result):
     samples = result.get("samples", [result])
-    for field in VALUES:
-        if field in samples[0]:
-            return {field: [float(sample[field]) for sample in samples]}
-    return {
-        field: [float(sample[field]) for sample in samples]
-        for field in ("ns", "cpu_ns", "switches")
-    }
+    fields = [field for field in VALUES if field in samples[0]] or ["ns", "cpu_ns", "switches"]
+    return {field: [float(sample[field]) for sample in samples] for field in fields}
 
 
 class Plan:
@@ -146,7 +154,7 @@ class Plan:
         if name in ONE_WORKER:
             return [1]
         long = any(fnmatch.fnmatchcase(name, pattern) for pattern in LONG)
-        if name == MEMORY or (self.quick and long):
+        if name in ALONE or (self.quick and long):
             cpus = len(os.sched_getaffinity(0))
             return [cpus if cpus in self.workers else self.workers[0]]
         return self.workers
@@ -176,10 +184,17 @@ class Row:
         for field, values in samples.items():
             kept.setdefault(field, []).extend(values)
 
+    def fields(self):
+        """What has been measured; nothing if nobody has shown anything."""
+        return next((list(samples) for samples in self.samples.values()), [])
+
     def field(self):
-        """What is compared, and None if nobody has shown anything."""
-        fields = [next(iter(samples)) for samples in self.samples.values()]
-        return fields[0] if fields else None
+        """What is compared first, and None if there is nothing."""
+        return next(iter(self.fields()), None)
+
+    def is_timed(self):
+        """Whether its ratio is one of times of an operation, and counts in the mean."""
+        return self.field() == "ns"
 
     def median(self, program, field=None):
         values = self.samples.get(program, {}).get(field or self.field())
@@ -250,8 +265,8 @@ def short(name):
     return name.split("/", 1)[1]
 
 
-def median_cell(row, program):
-    return comparison.median_text(row.samples.get(program, {}).get(row.field()))
+def median_cell(row, program, field="ns"):
+    return comparison.median_text(row.samples.get(program, {}).get(field))
 
 
 def ratio_with_spread(row, peer):
@@ -267,7 +282,7 @@ def show(programs, rows):
         head += [f"to {peer} (spread)", "CPU"]
     lines = []
     for row in rows:
-        if row.field() == "ns":
+        if row.is_timed():
             line = [short(row.name), str(row.workers)]
             line += [median_cell(row, name) for name in names]
             for peer in peers:
@@ -277,11 +292,12 @@ def show(programs, rows):
         table(head, lines)
     lines = []
     for row in rows:
-        if row.field() in VALUES:
-            line = [f"{short(row.name)}: {VALUES[row.field()]}", str(row.workers)]
-            line += [median_cell(row, name) for name in names]
-            line += [ratio_text(row.ratio(peer)) for peer in peers]
-            lines.append(line)
+        for field in row.fields():
+            if field in VALUES:
+                line = [f"{short(row.name)}: {VALUES[field]}", str(row.workers)]
+                line += [median_cell(row, name, field) for name in names]
+                line += [ratio_text(row.ratio(peer, field)) for peer in peers]
+                lines.append(line)
     if lines:
         print()
         table(["not in the mean", "workers", *names, *(f"to {peer}" for peer in peers)], lines)
@@ -289,7 +305,7 @@ def show(programs, rows):
 
 def summary(rows, peer):
     """The geometric mean of the ratios of time, the worst one, and its row; None without any."""
-    compared = [(row.ratio(peer), row) for row in rows if row.field() == "ns"]
+    compared = [(row.ratio(peer), row) for row in rows if row.is_timed()]
     compared = [(ratio, row) for ratio, row in compared if ratio is not None]
     if not compared:
         return None
@@ -298,25 +314,35 @@ def summary(rows, peer):
     return {"geomean": mean, "worst": worst, "name": row.name, "workers": row.workers}
 
 
-def closing_line(programs, rows):
+def closing_line(what, programs, rows):
     """What was found, in a line, and whether anything was compared."""
     for program in programs[1:]:
         found = summary(rows, program.name)
         if found:
             where = str(Row(short(found["name"]), found["workers"]))
             return (
-                f"compare engine: geomean {found['geomean']:.2f}, worst {found['worst']:.2f}"
+                f"compare {what}: geomean {found['geomean']:.2f}, worst {found['worst']:.2f}"
                 f" ({where}) vs {program.name} {program.version}"
             ), True
-    return "compare engine: there was nothing to compare with", False
+    return f"compare {what}: there was nothing to compare with", False
 
 
 def middle_lines(programs, rows):
     """The median ratio to each peer: a few rows that are far off move the mean, but not this."""
     for program in programs[1:]:
-        ratios = [row.ratio(program.name) for row in rows if row.field() == "ns"]
+        ratios = [row.ratio(program.name) for row in rows if row.is_timed()]
         if ratios := [ratio for ratio in ratios if ratio]:
             yield f"median ratio to {program.name}: {statistics.median(ratios):.2f}"
+
+
+def limit_lines(rows):
+    """What ours must not exceed, and whether it did."""
+    for row in rows:
+        for field in row.fields():
+            limit, value = LIMITS.get((row.name, field)), row.median(OURS, field)
+            if limit is not None and value is not None:
+                verdict = "kept" if value <= limit else "EXCEEDED"
+                yield f"limit: {row}: {field} {value:.0f}, at most {limit}: {verdict}"
 
 
 def write_json(path, programs, rows, about, failures, allocator):
@@ -343,18 +369,18 @@ def write_json(path, programs, rows, about, failures, allocator):
     comparison.write_json(path, document)
 
 
-def write_chart(programs, rows, about):
+def write_chart(path, programs, rows, about):
     peer = programs[1]
     bars = []
     for row in rows:
-        if row.field() == "ns" and row.ratio(peer.name):
+        if row.is_timed() and row.ratio(peer.name):
             ratios = row.ratios(peer.name)
             label = f"{short(row.name)}, {row.workers}"
             bars.append((label, row.ratio(peer.name), min(ratios), max(ratios)))
     versions = [f"{program.name} {program.version}" for program in programs[:2]]
     title = f"Time per operation: {versions[0]} by {versions[1]}"
     subtitle = f"workload, workers; {about['cpus']} CPUs, {about['model']}; to the left of 1 is faster"
-    comparison.write_chart(CHART, ratio_chart.draw(title, subtitle, bars))
+    comparison.write_chart(path, ratio_chart.draw(title, subtitle, bars))
 
 
 # ---- The command line ----
@@ -370,7 +396,7 @@ def selected(name, pattern):
 
 def read_arguments():
     parser = argparse.ArgumentParser(prog="compare", description=__doc__.split("\n", 1)[0])
-    parser.add_argument("family", choices=["engine"])
+    parser.add_argument("family", choices=COMPARISONS)
     parser.add_argument("--ours", required=True, help="path of skua-bench")
     for peer in PEERS:
         parser.add_argument(f"--{peer}", help=f"path of the program of {peer}, which may be missing")
@@ -378,14 +404,17 @@ def read_arguments():
     parser.add_argument("--workers", type=comparison.worker_list, default=[1, 2, 4])
     parser.add_argument("--filter")
     parser.add_argument("--allocator", choices=["same", "own"], default="same")
-    parser.add_argument("--json", default="compare-engine.json")
+    parser.add_argument("--json")
     parser.add_argument("--save", action="store_true")
-    return parser.parse_args()
+    arguments = parser.parse_args()
+    arguments.json = arguments.json or f"compare-{arguments.family}.json"
+    return arguments
 
 
 def programs_of(arguments):
     """Ours and the peers that there are, and what is to be said about allocators."""
-    ours = Program(OURS, arguments.ours)
+    families = COMPARISONS[arguments.family]
+    ours = Program(OURS, arguments.ours, families)
     programs = [ours]
     jemalloc = comparison.jemalloc_of(arguments.ours)
     shared = arguments.allocator == "same" and jemalloc is not None
@@ -393,7 +422,7 @@ def programs_of(arguments):
         path = getattr(arguments, peer)
         if path and os.access(path, os.X_OK):
             preload = {"LD_PRELOAD": jemalloc} if shared and peer == "tokio" else None
-            programs.append(Program(peer, path, preload))
+            programs.append(Program(peer, path, families, preload))
         else:
             print(f"without {peer}: it has not been built")
     allocator = f"{OURS}: {'jemalloc' if jemalloc else 'that of libc'}"
@@ -409,7 +438,7 @@ def main():
     try:
         programs, allocator = programs_of(arguments)
     except Failure as failure:
-        print(f"compare engine: {failure}")
+        print(f"compare {arguments.family}: {failure}")
         return 1
     names = [name for name in programs[0].names if selected(name, arguments.filter)]
     if not names:
@@ -431,14 +460,17 @@ def main():
                 print(f"only {program.name} has {name}")
     for line in middle_lines(programs, rows):
         print(line)
+    for line in limit_lines(rows):
+        print(line)
     for failure in failures:
         print(f"failed: {failure}")
     write_json(arguments.json, programs, rows, about, failures, allocator)
     print(f"{time.monotonic() - begun:.0f} s; all samples are in {arguments.json}")
-    line, compared = closing_line(programs, rows)
+    line, compared = closing_line(arguments.family, programs, rows)
     if arguments.save and compared:
-        write_chart(programs, rows, about)
-        print(f"the chart is in {CHART}")
+        chart = f"docs/benchmarks-{arguments.family}.svg"
+        write_chart(chart, programs, rows, about)
+        print(f"the chart is in {chart}")
     print(line)
     return 0 if compared and not failures else 1
 

@@ -13,40 +13,59 @@ import subprocess
 import sys
 import tempfile
 
-# The paths of the engine; how many operations an iteration has is in skua-bench's own table.
+# How many operations an iteration has is in skua-bench's own tables.
 WORKLOADS = {
-    "yield_many": (200_000, "yield"),
-    "ring": (90_000, "wake, switch, and wait again"),
-    "ping_pong": (1_000, "two tasks, two messages"),
-    "chained_spawn": (1_000, "spawn by a task, run, end"),
-    "spawn_many_local": (10_000, "spawn from outside, run, end"),
-    "spawn_many_remote_idle": (10_000, "spawn from outside, run, end, join"),
-    "fib": (28_656, "spawn by a task, run, end, join by a task"),
+    "engine/yield_many": (200_000, "yield"),
+    "engine/ring": (90_000, "wake, switch, and wait again"),
+    "engine/ping_pong": (1_000, "two tasks, two messages"),
+    "engine/chained_spawn": (1_000, "spawn by a task, run, end"),
+    "engine/spawn_many_local": (10_000, "spawn from outside, run, end"),
+    "engine/spawn_many_remote_idle": (10_000, "spawn from outside, run, end, join"),
+    "engine/fib": (28_656, "spawn by a task, run, end, join by a task"),
+    "time/insert_cancel": (1_000_000, "arm a timer beside a million others, cancel it"),
+    "time/insert_cancel_one": (100_000, "arm a timer, cancel it"),
+    "time/timeout_ready": (100_000, "a timeout around an operation that is ready"),
+    "time/timeout_pending": (100_000, "around one that waits: arm, yield, cancel"),
+    "scope/join": (1_000_000, "spawn into a scope, run, end"),
+    "scope/results": (100_000, "the same, and take the result"),
+    "scope/select_2": (10_000, "select over 2 branches"),
+    "scope/select_8": (10_000, "over 8"),
+    "scope/select_64": (10_000, "over 64"),
 }
 ITERATIONS = 10
+LONG_ITERATIONS = 1  # of those with a million operations
 
 
-def count(program, workload, iterations):
+def count(program, name, iterations):
+    family, workload = name.split("/")
     with tempfile.NamedTemporaryFile() as out:
         command = ["valgrind", "--tool=callgrind", f"--callgrind-out-file={out.name}", program]
-        command += ["engine", "--filter", f"engine/{workload}", "--workers", "1", "--samples", "1"]
-        command += ["--iterations", str(iterations)]
+        # With a bracket in it, it is a pattern, and fits this name only.
+        command += [family, "--filter", f"{family}/[{workload[0]}]{workload[1:]}"]
+        command += ["--workers", "1", "--samples", "1", "--iterations", str(iterations)]
         done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=600)
     found = re.search(r"Collected : (\d+)", done.stderr)
     if done.returncode != 0 or found is None:
-        sys.exit(f"instructions: {workload} failed:\n{done.stderr}")
+        sys.exit(f"instructions: {name} failed:\n{done.stderr}")
     return int(found[1])
+
+
+def selected(names):
+    """The workloads of these names, with their family or without; all if there are none."""
+    full = {name.split("/")[1]: name for name in WORKLOADS} | {name: name for name in WORKLOADS}
+    if unknown := [name for name in names if name not in full]:
+        sys.exit(f"instructions: no workload {unknown[0]}; there are {', '.join(WORKLOADS)}")
+    return [full[name] for name in names] or list(WORKLOADS)
 
 
 def main():
     program, *names = sys.argv[1:]
-    if unknown := [name for name in names if name not in WORKLOADS]:
-        sys.exit(f"instructions: no workload {unknown[0]}; there are {', '.join(WORKLOADS)}")
-    print(f"{'workload':<24} {'instructions':>12}  of one operation")
-    for name in names or WORKLOADS:
+    print(f"{'workload':<30} {'instructions':>12}  of one operation")
+    for name in selected(names):
         operations, what = WORKLOADS[name]
-        more = count(program, name, 1 + ITERATIONS) - count(program, name, 1)
-        print(f"{name:<24} {more / ITERATIONS / operations:>12.0f}  {what}", flush=True)
+        iterations = ITERATIONS if operations < 1_000_000 else LONG_ITERATIONS
+        more = count(program, name, 1 + iterations) - count(program, name, 1)
+        print(f"{name:<30} {more / iterations / operations:>12.0f}  {what}", flush=True)
 
 
 if __name__ == "__main__":

@@ -18,17 +18,18 @@ import ratio_chart  # noqa: E402 (found by the line above)
 STAND_IN = r"""#!/usr/bin/env python3
 import fnmatch, json, sys
 known = json.load(open(sys.argv[0] + ".json"))
-if sys.argv[1] != "engine":
+if sys.argv[1] not in ("engine", "time", "scope"):
     sys.exit(2)
 words = sys.argv[2:]
 if words == ["--list"]:
-    print("\n".join(known["results"]))
+    print("\n".join(n for n in known["results"] if n.startswith(sys.argv[1] + "/")))
     sys.exit(0)
 if words == ["--help"]:
     print("usage: stand-in")
     sys.exit(0)
 options = dict(zip(words[::2], words[1::2]))
 names = [n for n in known["results"] if fnmatch.fnmatchcase(n, options["--filter"])]
+names = [n for n in names if n.startswith(sys.argv[1] + "/")]
 if len(names) != 1:
     sys.exit(f"{options['--filter']} fits {names}")
 name = names[0]
@@ -55,9 +56,9 @@ print(json.dumps(report))
 class Comparison:
     """One run of compare.py with stand-ins for the programs: name -> results."""
 
-    def __init__(self, programs, *options):
+    def __init__(self, programs, *options, what="engine"):
         with tempfile.TemporaryDirectory() as folder:
-            command = [sys.executable, os.path.join(BENCH, "compare.py"), "engine", *options]
+            command = [sys.executable, os.path.join(BENCH, "compare.py"), what, *options]
             command += ["--workers", "2", "--json", os.path.join(folder, "out.json")]
             for name, results in programs.items():
                 path = os.path.join(folder, name)
@@ -65,7 +66,8 @@ class Comparison:
                     file.write(STAND_IN)
                 os.chmod(path, 0o755)
                 with open(path + ".json", "w", encoding="utf-8") as file:
-                    known = {f"engine/{key}": value for key, value in results.items()}
+                    family = "" if what == "time" else "engine/"
+                    known = {f"{family}{key}": value for key, value in results.items()}
                     json.dump({"version": f"1.{len(name)}", "results": known}, file)
                 command += [f"--{name}", path]
             run = subprocess.run(
@@ -146,6 +148,37 @@ def test_comparisons(out):
     check("wrong_answer_of_ours_fails", comparison, 1, last, "skua: exit code 1")
 
 
+def live(p50, p99, cpu):
+    return {"samples": [{"late_p50_ns": p50, "late_p99_ns": p99, "cpu_ns_per_s": cpu}] * 3}
+
+
+def test_time(out):
+    ours = {"time/a": 40, "scope/b": 90, "time/live": live(1000, 1_500_000, 300), "engine/c": 1}
+    tokio = {"time/a": 100, "scope/b": 100, "time/live": live(2000, 3_000_000, 100), "engine/c": 2}
+    closing = "compare time: geomean 0.60, worst 0.90 (b at 2 workers) vs tokio 1.5"
+    both = Comparison({"ours": ours, "tokio": tokio}, what="time")
+    kept = "limit: time/live at 2 workers: late_p99_ns 1500000, at most 1500000: kept"
+    right = both.has(0, closing, kept, "0.40 (0.40-0.40)") and "engine" not in both.text
+    out.check("compare/time_takes_two_families", right, both.text)
+    lines = [line for line in both.text.splitlines() if line.startswith("live: ")]
+    cells = {line.rsplit(None, 6)[0]: line.split()[-1] for line in lines}
+    expected = {
+        "live: ns after its deadline that a timer fires, half of them": "0.50",
+        "live: ns after its deadline that a timer fires, 99 %": "0.50",
+        "live: ns of CPU time in a second": "3.00",
+    }
+    out.check("compare/each_figure_has_its_line", cells == expected, f"{cells}\n{both.text}")
+    rows = both.json["rows"] if both.json else []
+    found = [row["medians"]["skua"] for row in rows if row["name"] == "time/live"]
+    expected = [{"late_p50_ns": 1000, "late_p99_ns": 1_500_000, "cpu_ns_per_s": 300}]
+    out.check("compare/each_figure_is_in_the_json", found == expected, both.text)
+
+    late = dict(ours, **{"time/live": live(1000, 1_500_001, 300)})
+    comparison = Comparison({"ours": late, "tokio": tokio}, "--quick", what="time")
+    exceeded = "late_p99_ns 1500001, at most 1500000: EXCEEDED"
+    out.check("compare/a_limit_is_exceeded", comparison.has(0, closing, exceeded), comparison.text)
+
+
 def test_chart(out):
     text = ratio_chart.draw("a < b", "c & d", [("fast", 0.5, 0.4, 0.6), ("slow", 3, 2, 500)])
     document = xml.dom.minidom.parseString(text)
@@ -167,6 +200,7 @@ def test_chart(out):
 def main():
     out = tap.Writer(sys.argv[1:])
     test_comparisons(out)
+    test_time(out)
     test_chart(out)
     return out.done()
 

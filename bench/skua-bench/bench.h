@@ -13,6 +13,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+enum { FIGURES = 3 };
+
 struct bench {
 	skua_runtime *runtime;
 	unsigned workers;
@@ -31,10 +33,10 @@ struct workload {
 	/* Before the samples, and after; may be NULL. What they do is not timed. */
 	void (*begin)(struct bench *bench, int64_t argument);
 	void (*end)(struct bench *bench, int64_t argument);
-	/* Instead of `iterate`: measures something else, and returns it. */
-	double (*value)(struct bench *bench, int64_t argument);
-	const char *unit; /* of that value: a key of the JSON */
-	bool once;        /* only the first such value of a process is true */
+	/* Instead of `iterate`: measures something else, a figure for each of `units`. */
+	void (*measure)(struct bench *bench, int64_t argument, double *figures);
+	const char *units[FIGURES]; /* keys of the JSON */
+	bool once;                  /* only the first such sample of a process is true */
 };
 
 /* What one has to do with a return value that must be 0. Ends the program with a message. */
@@ -43,10 +45,11 @@ void must(int64_t rc, const char *what);
 void must_be(int64_t value, int64_t expected, const char *what);
 
 double cpu_ns(void); /* of the process so far */
+void pause_ms(long ms);
 
 /* The families; each ends with a workload without a name. */
 extern const struct workload engine_spawning[], engine_waking[], engine_fork_join[],
-	engine_states[];
+	engine_states[], time_cancelled[], time_live[], scope_tasks[], scope_select[];
 
 /* skua-bench net: a server, until it is told to end. */
 int net_main(int argc, char **argv);

@@ -2,7 +2,6 @@
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "../../examples/common.h"
@@ -11,13 +10,6 @@
 #include "signal.h"
 
 enum { PARKED = 1000000, STARTS = 100 };
-
-static void pause_ms(long ms)
-{
-	struct timespec time = {ms / 1000, ms % 1000 * 1000000};
-
-	nanosleep(&time, NULL);
-}
 
 /* ---- A million tasks that wait ---- */
 
@@ -85,18 +77,17 @@ static skua_task **new_handles(int64_t count)
 }
 
 /* Only the first measurement of a process is true, since freed memory stays resident. */
-static double memory(struct bench *bench, int64_t count)
+static void memory(struct bench *bench, int64_t count, double *bytes)
 {
 	skua_task **tasks = new_handles(count);
-	double before, bytes;
+	double before;
 
 	for (int64_t i = 0; i < count; i++)
 		tasks[i] = (skua_task *)tasks; /* the handles' memory is not the tasks' */
 	before = resident();
 	park(bench, tasks, count);
-	bytes = (resident() - before) / (double)count;
+	*bytes = (resident() - before) / (double)count;
 	end(tasks, count);
-	return bytes;
 }
 
 /* ---- A new task beside two that wake each other for ever ---- */
@@ -192,20 +183,20 @@ static struct start worst_start(struct bench *bench, int64_t starts)
 	return worst;
 }
 
-static double fairness(struct bench *bench, int64_t starts)
+static void fairness(struct bench *bench, int64_t starts, double *worst_ns)
 {
-	return (double)worst_start(bench, starts).time;
+	*worst_ns = (double)worst_start(bench, starts).time;
 }
 
-static double fairness_polls(struct bench *bench, int64_t starts)
+static void fairness_polls(struct bench *bench, int64_t starts, double *worst_polls)
 {
-	return (double)worst_start(bench, starts).passed;
+	*worst_polls = (double)worst_start(bench, starts).passed;
 }
 
 /* ---- Nothing to do ---- */
 
 /* A window of 2 s; five of them are the 10 s of the workload. */
-static double idle(struct bench *bench, int64_t count)
+static void idle(struct bench *bench, int64_t count, double *cpu_ns_per_s)
 {
 	skua_task **tasks = new_handles(count);
 	long window_ms = bench->quick ? 400 : 2000;
@@ -217,20 +208,20 @@ static double idle(struct bench *bench, int64_t count)
 	pause_ms(window_ms);
 	spent = cpu_ns() - spent;
 	end(tasks, count);
-	return spent * 1000 / (double)window_ms;
+	*cpu_ns_per_s = spent * 1000 / (double)window_ms;
 }
 
 const struct workload engine_states[] = {
 	{.name = "engine/memory",
 	 .argument = PARKED,
-	 .value = memory,
-	 .unit = "bytes",
+	 .measure = memory,
+	 .units = {"bytes"},
 	 .once = true},
-	{.name = "engine/fairness", .argument = STARTS, .value = fairness, .unit = "worst_ns"},
+	{.name = "engine/fairness", .argument = STARTS, .measure = fairness, .units = {"worst_ns"}},
 	{.name = "engine/fairness_polls",
 	 .argument = STARTS,
-	 .value = fairness_polls,
-	 .unit = "worst_polls"},
-	{.name = "engine/idle", .argument = 1000, .value = idle, .unit = "cpu_ns_per_s"},
+	 .measure = fairness_polls,
+	 .units = {"worst_polls"}},
+	{.name = "engine/idle", .argument = 1000, .measure = idle, .units = {"cpu_ns_per_s"}},
 	{.name = NULL},
 };

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "../../examples/common.h"
@@ -15,10 +16,12 @@
 
 enum { SAMPLES = 101 };
 
+/* Of an operation: its time, CPU time and context switches; or what the workload measures. */
 struct sample {
-	double ns; /* or the value of a workload that measures something else */
-	double cpu_ns, switches;
+	double figures[FIGURES];
 };
+
+static const char *const units[FIGURES] = {"ns", "cpu_ns", "switches"};
 
 struct result {
 	const struct workload *workload;
@@ -28,10 +31,9 @@ struct result {
 };
 
 static const struct workload *const families[] = {
-	engine_states, /* first: memory that others have freed would be used again */
-	engine_spawning,
-	engine_waking,
-	engine_fork_join,
+	/* First: memory that others have freed would be used again. */
+	engine_states,  engine_spawning, engine_waking, engine_fork_join,
+	time_cancelled, time_live,       scope_tasks,   scope_select,
 };
 
 static const char *filter, *json;
@@ -57,6 +59,13 @@ double cpu_ns(void)
 	getrusage(RUSAGE_SELF, &usage);
 	return ((double)usage.ru_utime.tv_sec + (double)usage.ru_stime.tv_sec) * 1e9 +
 	       ((double)usage.ru_utime.tv_usec + (double)usage.ru_stime.tv_usec) * 1e3;
+}
+
+void pause_ms(long ms)
+{
+	struct timespec time = {ms / 1000, ms % 1000 * 1000000};
+
+	nanosleep(&time, NULL);
 }
 
 static double switches(void)
@@ -89,18 +98,36 @@ static struct sample take_sample(struct bench *bench, const struct workload *wor
 		operations += (double)workload->operations;
 		done++;
 	} while (iterations > 0 ? done < iterations : spent < (uint64_t)min_ms * SKUA_MSEC);
-	return (struct sample){
+	return (struct sample){{
 		(double)spent / operations,
 		(cpu_ns() - cpu) / operations,
 		(switches() - switched) / operations,
-	};
+	}};
+}
+
+static void take_samples(struct bench *bench, struct result *result)
+{
+	const struct workload *workload = result->workload;
+	uint64_t begin = skua_now();
+
+	if (workload->measure != NULL) {
+		do
+			workload->measure(bench, workload->argument,
+					  result->samples[result->count++].figures);
+		while (!workload->once && result->count < samples);
+		return;
+	}
+	do
+		iterate(bench, workload);
+	while (iterations == 0 && skua_now() - begin < WARM_UP);
+	while (result->count < samples)
+		result->samples[result->count++] = take_sample(bench, workload);
 }
 
 static void measure(const struct workload *workload, struct result *result)
 {
 	struct bench bench = {.quick = quick};
 	skua_stats stats;
-	uint64_t begin;
 
 	bench.runtime = runtime_start(workload->workers != 0 ? workload->workers : workers);
 	skua_runtime_stats(bench.runtime, &stats);
@@ -108,75 +135,75 @@ static void measure(const struct workload *workload, struct result *result)
 	result->workload = workload;
 	result->workers = bench.workers;
 	result->count = 0;
-	if (workload->value != NULL) {
-		do
-			result->samples[result->count++].ns =
-				workload->value(&bench, workload->argument);
-		while (!workload->once && result->count < samples);
-	} else {
-		if (workload->begin != NULL)
-			workload->begin(&bench, workload->argument);
-		begin = skua_now();
-		do
-			iterate(&bench, workload);
-		while (iterations == 0 && skua_now() - begin < WARM_UP);
-		while (result->count < samples)
-			result->samples[result->count++] = take_sample(&bench, workload);
-		if (workload->end != NULL)
-			workload->end(&bench, workload->argument);
-	}
+	if (workload->begin != NULL)
+		workload->begin(&bench, workload->argument);
+	take_samples(&bench, result);
+	if (workload->end != NULL)
+		workload->end(&bench, workload->argument);
 	must(skua_runtime_free(bench.runtime), "skua_runtime_free");
 }
 
 /* ---- Saying it ---- */
 
-static int by_ns(const void *a, const void *b)
+static int by_value(const void *a, const void *b)
 {
-	const struct sample *left = a, *right = b;
+	double left = *(const double *)a, right = *(const double *)b;
 
-	return (left->ns > right->ns) - (left->ns < right->ns);
+	return (left > right) - (left < right);
 }
 
-/* The samples in the order of their times. */
-static void sort(const struct result *result, struct sample *sorted)
+/* What the samples say of one figure, in order. */
+static void sort(const struct result *result, int figure, double *sorted)
 {
-	memcpy(sorted, result->samples, sizeof result->samples);
-	qsort(sorted, (size_t)result->count, sizeof sorted[0], by_ns);
+	for (int i = 0; i < result->count; i++)
+		sorted[i] = result->samples[i].figures[figure];
+	qsort(sorted, (size_t)result->count, sizeof sorted[0], by_value);
 }
 
+static void print_figure(const struct result *result, int figure)
+{
+	double sorted[SAMPLES];
+
+	sort(result, figure, sorted);
+	printf("%-32s %3u %12.1f %10.1f %10.1f", result->workload->name, result->workers,
+	       sorted[result->count / 2], sorted[0], sorted[result->count - 1]);
+}
+
+/* A line, or one for each figure of a workload that has its own. */
 static void print_row(const struct result *result)
 {
-	struct sample sorted[SAMPLES];
-	const struct sample *median = &sorted[result->count / 2];
+	const char *const *own = result->workload->units;
+	double cpu[SAMPLES], switched[SAMPLES];
 
-	sort(result, sorted);
-	printf("%-32s %3u %12.1f %10.1f %10.1f", result->workload->name, result->workers,
-	       median->ns, sorted[0].ns, sorted[result->count - 1].ns);
-	if (result->workload->unit != NULL)
-		printf(" %s\n", result->workload->unit);
-	else
-		printf(" %12.1f %10.4f\n", median->cpu_ns, median->switches);
+	for (int i = 0; i < FIGURES && own[i] != NULL; i++) {
+		print_figure(result, i);
+		printf(" %s\n", own[i]);
+	}
+	if (own[0] != NULL)
+		return;
+	print_figure(result, 0);
+	sort(result, 1, cpu);
+	sort(result, 2, switched);
+	printf(" %12.1f %10.4f\n", cpu[result->count / 2], switched[result->count / 2]);
 }
 
 static void print_samples(FILE *file, const struct result *result)
 {
-	const char *unit = result->workload->unit;
+	const char *const *own = result->workload->units;
+	const char *const *keys = own[0] != NULL ? own : units;
 
 	for (int i = 0; i < result->count; i++) {
-		const struct sample *sample = &result->samples[i];
-
-		fprintf(file, "%s{\"%s\": %.2f", i == 0 ? "" : ", ", unit != NULL ? unit : "ns",
-			sample->ns);
-		if (unit == NULL)
-			fprintf(file, ", \"cpu_ns\": %.2f, \"switches\": %.6f", sample->cpu_ns,
-				sample->switches);
+		fprintf(file, "%s{", i == 0 ? "" : ", ");
+		for (int j = 0; j < FIGURES && keys[j] != NULL; j++)
+			fprintf(file, "%s\"%s\": %.6f", j == 0 ? "" : ", ", keys[j],
+				result->samples[i].figures[j]);
 		fprintf(file, "}");
 	}
 }
 
 static void print_json(FILE *file, const struct result *results, int count)
 {
-	struct sample sorted[SAMPLES];
+	double sorted[SAMPLES];
 
 	fprintf(file,
 		"{\"program\": \"skua\", \"version\": \"%s\", \"language\": \"C (%s)\", "
@@ -185,14 +212,14 @@ static void print_json(FILE *file, const struct result *results, int count)
 	for (int i = 0; i < count; i++) {
 		const struct result *result = &results[i];
 
-		sort(result, sorted);
+		sort(result, 0, sorted);
 		fprintf(file, "%s\n{\"name\": \"%s\", \"workers\": %u, ", i == 0 ? "" : ",",
 			result->workload->name, result->workers);
-		if (result->workload->unit == NULL)
+		if (result->workload->units[0] == NULL)
 			fprintf(file, "\"operations\": %llu, ",
 				(unsigned long long)result->workload->operations);
 		fprintf(file, "\"median\": %.2f, \"min\": %.2f, \"max\": %.2f, \"samples\": [",
-			sorted[result->count / 2].ns, sorted[0].ns, sorted[result->count - 1].ns);
+			sorted[result->count / 2], sorted[0], sorted[result->count - 1]);
 		print_samples(file, result);
 		fprintf(file, "]}");
 	}
@@ -256,8 +283,8 @@ int main(int argc, char **argv)
 		argc--, argv++;
 	}
 	options_read(argc, argv,
-		     "Measures Skua: skua-bench [FAMILY] [options]; the family is engine. With the "
-		     "word net it is a server.",
+		     "Measures Skua: skua-bench [FAMILY] [options]; families are engine, time and "
+		     "scope. With the word net it is a server.",
 		     options, sizeof options / sizeof options[0]);
 	results = calloc(64, sizeof *results);
 	if (results == NULL)

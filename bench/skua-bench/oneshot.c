@@ -106,3 +106,14 @@ skua_poll mailbox_receive(skua_cx *cx, struct mailbox *mailbox)
 	change(mailbox, FREE, FULL_BLOCKED);
 	return value;
 }
+
+void mailbox_stop_receiving(struct mailbox *mailbox)
+{
+	unsigned state = FREE_BLOCKED;
+
+	/* Then the waker is still this side's own. */
+	if (atomic_load_explicit(&mailbox->state, memory_order_relaxed) == FREE_BLOCKED &&
+	    atomic_compare_exchange_strong_explicit(&mailbox->state, &state, FREE,
+						    memory_order_relaxed, memory_order_relaxed))
+		skua_waker_drop(&mailbox->waiting);
+}

@@ -29,5 +29,7 @@ struct mailbox {
 
 skua_poll mailbox_send(skua_cx *cx, struct mailbox *mailbox, int64_t value);
 skua_poll mailbox_receive(skua_cx *cx, struct mailbox *mailbox);
+/* Takes back the waker of a receiver that will not be polled again, unless it has been woken. */
+void mailbox_stop_receiving(struct mailbox *mailbox);
 
 #endif /* SKUA_BENCH_ONESHOT_H */

@@ -1,4 +1,4 @@
-// Skua's engine benchmarks in Go: the same workloads, command line and JSON as skua-bench.
+// Skua's benchmarks in Go: the same workloads, command line and JSON as skua-bench.
 // Goroutines stand for tasks, GOMAXPROCS for the number of workers.
 package main
 
@@ -12,14 +12,14 @@ import (
 	"time"
 )
 
-const usage = `usage: skua-peer-go engine [OPTION]...
+const usage = `usage: skua-peer-go engine|time|scope [OPTION]...
 
   --list          print the names of the workloads
   --filter GLOB   only workloads whose name matches; without * ? [ a part of it will do
   --workers N     GOMAXPROCS (default: number of CPUs)
   --samples N     samples of each workload (default 5)
   --min-ms MS     what a sample takes at least (default 50)
-  --quick         idle in windows of 0.4 s instead of 2 s
+  --quick         idle and live in windows of 0.4 s instead of 2 s, live with 10^5 timers
   --json FILE     write JSON to a file, or to standard output with -, instead of the table
 
 skua-peer-go net is a server to be measured; see skua-peer-go net --help.
@@ -32,7 +32,56 @@ type workload struct {
 	reason     string
 }
 
-func workloads() []workload {
+func workloads(family string) []workload {
+	var all []workload
+	switch family {
+	case "engine":
+		all = engineWorkloads()
+	case "time":
+		all = timeWorkloads()
+	case "scope":
+		all = scopeWorkloads()
+	default:
+		refuse("%s: expected engine, time or scope", family)
+	}
+	for i := range all {
+		all[i].name = family + "/" + all[i].name
+	}
+	return all
+}
+
+func timeWorkloads() []workload {
+	return []workload{
+		{"insert_cancel", timers, insertCancel, ""},
+		{"insert_cancel_one", singleTimers, insertCancelOne, ""},
+		{"timeout_ready", timeouts, timeoutReady, ""},
+		{"timeout_pending", timeouts, timeoutPending, ""},
+		// The last, since its goroutines outlive it by a period.
+		{"live", 1, live, ""},
+	}
+}
+
+func scopeWorkloads() []workload {
+	over := func(branches int, one func([]chan int) int) func(*run) {
+		return func(r *run) { selectOver(r, branches, one) }
+	}
+	all := []workload{
+		{"join", scopeTasks, scopeJoin, ""},
+		{"results", scopeResults, scopeResultsOneByOne, ""},
+		{"nested", nestedScopes * (1 + nestedTasks), scopeNested, ""},
+		{"cancel", cancelledTasks, scopeCancel, ""},
+		{"select_2", selects, over(2, select2), ""},
+		{"select_8", selects, over(8, select8), ""},
+		{"select_64", selects, over(64, select64), ""},
+	}
+	for _, branches := range []int{2, 8, 64} {
+		all = append(all, workload{fmt.Sprintf("select_biased_%d", branches), 0, nil,
+			"select has no order in Go"})
+	}
+	return all
+}
+
+func engineWorkloads() []workload {
 	all := []workload{
 		// First of all: memory that other workloads have freed would be used again.
 		{"memory", parkedTasks, memory, ""},
@@ -54,7 +103,7 @@ func workloads() []workload {
 		all = append(all, workload{fmt.Sprintf("spawn_blocking_%d", tasks), 0, nil,
 			"Go has no pool for calls that block: any goroutine may"})
 	}
-	all = append(all,
+	return append(all,
 		workload{"skynet", skynetTasks, skynet, ""},
 		workload{"ring", ringTasks * ringLaps, ring, ""},
 		workload{"fib", fibTasks, fib, ""},
@@ -64,10 +113,6 @@ func workloads() []workload {
 			"in Go the one that spawns takes turns with the others"},
 		workload{"idle", 1, idle, ""},
 	)
-	for i := range all {
-		all[i].name = "engine/" + all[i].name
-	}
-	return all
 }
 
 func wanted(filter, name string) bool {
@@ -108,11 +153,9 @@ func main() {
 		serveNet(arguments[1:])
 		return
 	}
+	family := "engine"
 	if !strings.HasPrefix(arguments[0], "-") {
-		if arguments[0] != "engine" {
-			refuse("%s: expected engine", arguments[0])
-		}
-		arguments = arguments[1:]
+		family, arguments = arguments[0], arguments[1:]
 	}
 	flags.Parse(arguments)
 	if flags.NArg() > 0 {
@@ -124,7 +167,7 @@ func main() {
 
 	report := newReport()
 	found := false
-	for _, w := range workloads() {
+	for _, w := range workloads(family) {
 		if !wanted(*filter, w.name) {
 			continue
 		}

@@ -62,9 +62,9 @@ type run struct {
 	quick      bool
 	operations int // of one iteration
 	samples    []sample
-	// Instead of samples: values, and their key in the JSON.
-	key    string
-	values []float64
+	// Instead of samples: the keys of other figures in the JSON, and for each sample their values.
+	keys   []string
+	values [][]float64
 }
 
 // setWorkers is for a workload that needs a certain number of them.

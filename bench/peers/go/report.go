@@ -17,18 +17,24 @@ type row struct {
 
 func (r row) MarshalJSON() ([]byte, error) {
 	fields := map[string]any{"name": r.name, "workers": r.run.workers}
-	ns := r.compared()
-	fields["median"], fields["min"], fields["max"] = ns[len(ns)/2], ns[0], ns[len(ns)-1]
-	if r.run.key != "" {
+	compared := r.sorted(func(s sample) float64 { return s.Ns })
+	if r.run.keys != nil {
+		compared = r.sortedValues(0)
 		var samples []map[string]float64
-		for _, value := range r.run.values {
-			samples = append(samples, map[string]float64{r.run.key: value})
+		for _, values := range r.run.values {
+			figures := map[string]float64{}
+			for i, key := range r.run.keys {
+				figures[key] = values[i]
+			}
+			samples = append(samples, figures)
 		}
 		fields["samples"] = samples
 	} else {
 		fields["operations"] = r.run.operations
 		fields["samples"] = r.run.samples
 	}
+	fields["median"] = compared[len(compared)/2]
+	fields["min"], fields["max"] = compared[0], compared[len(compared)-1]
 	return json.Marshal(fields)
 }
 
@@ -104,26 +110,30 @@ func (r row) sorted(field func(sample) float64) []float64 {
 	return values
 }
 
-// compared has what is compared with others, in order: times, or values.
-func (r row) compared() []float64 {
-	if r.run.key == "" {
-		return r.sorted(func(s sample) float64 { return s.Ns })
+// sortedValues has the values of one of the figures that are not times of an operation, in order.
+func (r row) sortedValues(figure int) []float64 {
+	var sorted []float64
+	for _, values := range r.run.values {
+		sorted = append(sorted, values[figure])
 	}
-	values := append([]float64{}, r.run.values...)
-	sort.Float64s(values)
-	return values
+	sort.Float64s(sorted)
+	return sorted
 }
 
+// print writes a line, or one for each of the figures that are not times of an operation.
 func (r row) print() {
-	fmt.Printf("%-34s%8d", r.name, r.run.workers)
-	ns := r.compared()
-	middle := len(ns) / 2
-	if r.run.key != "" {
-		fmt.Printf("%12.1f%12.1f%12.1f %s\n", ns[middle], ns[0], ns[len(ns)-1], r.run.key)
-		return
+	printHead := func(sorted []float64) {
+		fmt.Printf("%-34s%8d%12.1f%12.1f%12.1f", r.name, r.run.workers,
+			sorted[len(sorted)/2], sorted[0], sorted[len(sorted)-1])
 	}
-	cpuNs := r.sorted(func(s sample) float64 { return s.CPUNs })
-	switches := r.sorted(func(s sample) float64 { return s.Switches })
-	fmt.Printf("%12.1f%12.1f%12.1f%12.1f%12.4f\n",
-		ns[middle], ns[0], ns[len(ns)-1], cpuNs[middle], switches[middle])
+	for i, key := range r.run.keys {
+		printHead(r.sortedValues(i))
+		fmt.Printf(" %s\n", key)
+	}
+	if r.run.keys == nil {
+		cpuNs := r.sorted(func(s sample) float64 { return s.CPUNs })
+		switches := r.sorted(func(s sample) float64 { return s.Switches })
+		printHead(r.sorted(func(s sample) float64 { return s.Ns }))
+		fmt.Printf("%12.1f%12.4f\n", cpuNs[len(cpuNs)/2], switches[len(switches)/2])
+	}
 }

@@ -48,7 +48,8 @@ func memory(r *run) {
 	before := resident()
 	park(event, handles)
 	bytes := resident() - before
-	r.key, r.values = "bytes", []float64{float64(bytes) / float64(r.operations)}
+	r.keys = []string{"bytes"}
+	r.values = [][]float64{{float64(bytes) / float64(r.operations)}}
 	close(event)
 	join(handles)
 }
@@ -88,9 +89,9 @@ func worstStart() time.Duration {
 }
 
 func fairness(r *run) {
-	r.key = "worst_ns"
+	r.keys = []string{"worst_ns"}
 	for i := 0; i < r.wanted; i++ {
-		r.values = append(r.values, float64(worstStart().Nanoseconds()))
+		r.values = append(r.values, []float64{float64(worstStart().Nanoseconds())})
 	}
 }
 
@@ -104,13 +105,13 @@ func idle(r *run) {
 	if r.quick {
 		window = 400 * time.Millisecond
 	}
-	r.key = "cpu_ns_per_s"
+	r.keys = []string{"cpu_ns_per_s"}
 	for i := 0; i < r.wanted; i++ {
 		time.Sleep(500 * time.Millisecond)
 		before, _ := processUsage()
 		time.Sleep(window)
 		after, _ := processUsage()
-		r.values = append(r.values, float64(after-before)/window.Seconds())
+		r.values = append(r.values, []float64{float64(after-before) / window.Seconds()})
 	}
 	close(event)
 	join(handles)

@@ -43,6 +43,11 @@ impl Mailbox {
             .store(if value.is_some() { FULL } else { FREE }, Release);
     }
 
+    /// Whether nobody waits for it and nothing is in it.
+    pub fn is_free(&self) -> bool {
+        self.state.load(Acquire) == FREE
+    }
+
     /// When no task uses it any more: the value that was put in last.
     pub fn last(&self) -> u64 {
         // SAFETY: nobody else uses it.
@@ -84,7 +89,7 @@ impl Mailbox {
         Poll::Ready(())
     }
 
-    fn poll_receive(&self, cx: &Context<'_>) -> Poll<u64> {
+    pub fn poll_receive(&self, cx: &Context<'_>) -> Poll<u64> {
         let state = self.state.load(Acquire);
         if state == FREE_BLOCKED || (state == FREE && self.block(cx, FREE, FREE_BLOCKED)) {
             return Poll::Pending;
@@ -93,6 +98,19 @@ impl Mailbox {
         let value = unsafe { *self.value.get() };
         self.change(FREE, FULL_BLOCKED);
         Poll::Ready(value)
+    }
+
+    /// Takes back the waker of a receiver that will not be polled again, unless it has been woken.
+    pub fn stop_receiving(&self) {
+        if self.state.load(Relaxed) == FREE_BLOCKED
+            && self
+                .state
+                .compare_exchange(FREE_BLOCKED, FREE, Relaxed, Relaxed)
+                .is_ok()
+        {
+            // SAFETY: it is this side's own, and nobody has taken it.
+            unsafe { *self.waiting.get() = None };
+        }
     }
 
     pub async fn send(&self, value: u64) {

@@ -48,8 +48,8 @@ pub struct Run {
     /// Operations of one iteration.
     pub operations: u64,
     pub samples: Vec<Sample>,
-    /// Instead of samples: values, and their key in the JSON.
-    pub values: Option<(&'static str, Vec<f64>)>,
+    /// Instead of samples: the keys of other figures in the JSON, and their values.
+    pub values: Vec<(&'static str, Vec<f64>)>,
 }
 
 impl Run {

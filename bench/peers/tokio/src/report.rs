@@ -5,8 +5,11 @@ use std::process::exit;
 
 use crate::measure::{Run, Sample};
 
+pub const FAMILIES: [&str; 3] = ["engine", "time", "scope"];
+
 pub struct Options {
     pub list: bool,
+    family: String,
     filter: Option<String>,
     pub workers: usize,
     pub samples: usize,
@@ -25,6 +28,7 @@ impl Options {
     pub fn read(usage: &str, cpus: usize) -> Options {
         let mut options = Options {
             list: false,
+            family: String::new(),
             filter: None,
             workers: cpus,
             samples: 5,
@@ -62,17 +66,21 @@ impl Options {
                 _ => refuse(&format!("unknown argument {argument}")),
             }
         }
-        match family.as_deref() {
-            Some("engine") => options,
-            Some(other) => refuse(&format!("{other}: expected engine")),
-            None => {
-                eprint!("{usage}");
-                exit(2);
-            }
+        let Some(family) = family else {
+            eprint!("{usage}");
+            exit(2);
+        };
+        if !FAMILIES.contains(&family.as_str()) {
+            refuse(&format!("{family}: expected engine, time or scope"));
         }
+        Options { family, ..options }
     }
 
+    /// Whether a workload is asked for; `name` begins with its family.
     pub fn wants(&self, name: &str) -> bool {
+        if name.split('/').next() != Some(&self.family) {
+            return false;
+        }
         match &self.filter {
             None => true,
             Some(glob) if !glob.contains(['*', '?', '[']) => name.contains(glob.as_str()),
@@ -101,7 +109,7 @@ struct Row {
     workers: usize,
     operations: u64,
     samples: Vec<Sample>,
-    values: Option<(&'static str, Vec<f64>)>,
+    values: Vec<(&'static str, Vec<f64>)>,
 }
 
 pub struct Report {
@@ -131,7 +139,7 @@ impl Report {
     }
 
     pub fn add(&mut self, name: &str, run: Run) {
-        assert!(!run.samples.is_empty() || run.values.is_some());
+        assert!(!run.samples.is_empty() || !run.values.is_empty());
         self.rows.push(Row {
             name: name.to_string(),
             workers: run.workers,
@@ -181,7 +189,7 @@ impl Report {
             "switches/op"
         );
         for row in &self.rows {
-            text += &row.line();
+            text += &row.lines();
         }
         text
     }
@@ -189,26 +197,20 @@ impl Report {
 
 impl Row {
     fn json(&self) -> String {
-        let head = format!("\"name\":\"{}\",\"workers\":{}", self.name, self.workers);
-        let (head, samples): (String, Vec<String>) = match &self.values {
-            Some((key, values)) => {
-                let sample = |value: &f64| format!("{{\"{key}\":{value:.1}}}");
-                (head, values.iter().map(sample).collect())
-            }
-            None => {
-                let sample = |sample: &Sample| {
-                    format!(
-                        "{{\"ns\":{:.3},\"cpu_ns\":{:.3},\"switches\":{:.6}}}",
-                        sample.ns, sample.cpu_ns, sample.switches
-                    )
-                };
-                (
-                    format!("{head},\"operations\":{}", self.operations),
-                    self.samples.iter().map(sample).collect(),
-                )
-            }
-        };
-        let sorted = self.compared();
+        let mut head = format!("\"name\":\"{}\",\"workers\":{}", self.name, self.workers);
+        if self.values.is_empty() {
+            head += &format!(",\"operations\":{}", self.operations);
+        }
+        let figures = self.figures();
+        let samples: Vec<String> = (0..figures[0].1.len())
+            .map(|i| {
+                let field =
+                    |(key, values): &(&str, Vec<f64>)| format!("\"{key}\":{:.6}", values[i]);
+                let fields: Vec<String> = figures.iter().map(field).collect();
+                format!("{{{}}}", fields.join(","))
+            })
+            .collect();
+        let sorted = sorted(&figures[0].1);
         format!(
             "{{{head},\"median\":{:.3},\"min\":{:.3},\"max\":{:.3},\"samples\":[{}]}}",
             sorted[sorted.len() / 2],
@@ -218,46 +220,45 @@ impl Row {
         )
     }
 
-    /// What is compared with others, in order: times, or values.
-    fn compared(&self) -> Vec<f64> {
-        match &self.values {
-            Some((_, values)) => {
-                let mut values = values.clone();
-                values.sort_by(f64::total_cmp);
-                values
+    /// What was measured, each with a value for each sample. The first is compared with others.
+    fn figures(&self) -> Vec<(&'static str, Vec<f64>)> {
+        if !self.values.is_empty() {
+            return self.values.clone();
+        }
+        let field = |field: fn(&Sample) -> f64| self.samples.iter().map(field).collect();
+        vec![
+            ("ns", field(|sample| sample.ns)),
+            ("cpu_ns", field(|sample| sample.cpu_ns)),
+            ("switches", field(|sample| sample.switches)),
+        ]
+    }
+
+    /// A line, or one for each of the figures that are not times of an operation.
+    fn lines(&self) -> String {
+        let mut text = String::new();
+        let figures = self.figures();
+        for (key, values) in &figures {
+            let values = sorted(values);
+            let middle = values[values.len() / 2];
+            match *key {
+                "cpu_ns" => text += &format!("{middle:>12.1}"),
+                "switches" => text += &format!("{middle:>12.4}\n"),
+                _ => {
+                    text += &format!("{:<34}{:>8}", self.name, self.workers);
+                    text += &format!("{middle:>12.1}{:>12.1}", values[0]);
+                    text += &format!("{:>12.1}", values[values.len() - 1]);
+                }
             }
-            None => self.sorted(|sample| sample.ns),
+            if !self.values.is_empty() {
+                text += &format!(" {key}\n");
+            }
         }
+        text
     }
+}
 
-    /// The values of one field, in order.
-    fn sorted(&self, field: impl Fn(&Sample) -> f64) -> Vec<f64> {
-        let mut values: Vec<f64> = self.samples.iter().map(field).collect();
-        values.sort_by(f64::total_cmp);
-        values
-    }
-
-    fn line(&self) -> String {
-        let head = format!("{:<34}{:>8}", self.name, self.workers);
-        let ns = self.compared();
-        let middle = ns.len() / 2;
-        if let Some((key, _)) = self.values {
-            return format!(
-                "{head}{:>12.1}{:>12.1}{:>12.1} {key}\n",
-                ns[middle],
-                ns[0],
-                ns[ns.len() - 1]
-            );
-        }
-        let cpu_ns = self.sorted(|sample| sample.cpu_ns);
-        let switches = self.sorted(|sample| sample.switches);
-        format!(
-            "{head}{:>12.1}{:>12.1}{:>12.1}{:>12.1}{:>12.4}\n",
-            ns[middle],
-            ns[0],
-            ns[ns.len() - 1],
-            cpu_ns[middle],
-            switches[middle]
-        )
-    }
+fn sorted(values: &[f64]) -> Vec<f64> {
+    let mut values = values.to_vec();
+    values.sort_by(f64::total_cmp);
+    values
 }

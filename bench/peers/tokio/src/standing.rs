@@ -65,7 +65,7 @@ pub fn memory(run: &mut Run) {
     let before = resident();
     park(&rt, &mut handles);
     let bytes = resident().saturating_sub(before);
-    run.values = Some(("bytes", vec![bytes as f64 / run.operations as f64]));
+    run.values = vec![("bytes", vec![bytes as f64 / run.operations as f64])];
 }
 
 /// Two tasks that pass each other a ball for ever.
@@ -139,14 +139,14 @@ fn worst_start(rt: &Runtime) -> (Duration, u64) {
 pub fn fairness(run: &mut Run) {
     let rt = run.runtime();
     let worst = |_| worst_start(&rt).0.as_nanos() as f64;
-    run.values = Some(("worst_ns", (0..run.wanted).map(worst).collect()));
+    run.values = vec![("worst_ns", (0..run.wanted).map(worst).collect())];
 }
 
 /// How many polls of the others it waits for.
 pub fn fairness_polls(run: &mut Run) {
     let rt = run.runtime();
     let worst = |_| worst_start(&rt).1 as f64;
-    run.values = Some(("worst_polls", (0..run.wanted).map(worst).collect()));
+    run.values = vec![("worst_polls", (0..run.wanted).map(worst).collect())];
 }
 
 /// CPU time, in each second, of a runtime whose tasks are all parked. A window has 2 s; five of
@@ -164,5 +164,5 @@ pub fn idle(run: &mut Run) {
         let (after, _) = usage();
         values.push((after - before) as f64 / window.as_secs_f64());
     }
-    run.values = Some(("cpu_ns_per_s", values));
+    run.values = vec![("cpu_ns_per_s", values)];
 }

@@ -1,0 +1,146 @@
+/*
+ * scope_select.c - select over 2, 8 and 64 operations. One of them, each time another one, wakes its
+ * task at the first poll and is ready at the second; the others wait for mailboxes that nobody
+ * fills, and are cancelled.
+ */
+#include "bench.h"
+#include "give_way.h"
+#include "oneshot.h"
+
+enum { SELECTS = 10000, BRANCHES = 64 };
+
+static struct mailbox mailboxes[BRANCHES];
+
+struct selector {
+	skua_coro co;
+	unsigned order; /* SKUA_FAIR or SKUA_IN_ORDER */
+	int i, winner;
+	int64_t chosen, sum, rc;
+	skua_compose select;
+	struct give_way operation;
+};
+
+static skua_poll branch(skua_cx *cx, struct selector *self, int number)
+{
+	int interrupt;
+
+	if (number == self->winner)
+		return give_way(cx, &self->operation, number);
+	interrupt = skua_cx_interrupt(cx);
+	if (interrupt != 0) {
+		mailbox_stop_receiving(&mailboxes[number]);
+		return interrupt;
+	}
+	return mailbox_receive(cx, &mailboxes[number]);
+}
+
+#define BRANCH(number) SKUA_BRANCH(number, self->rc = branch(cx, self, number))
+#define FOUR_BRANCHES(first)                                                                       \
+	BRANCH((first));                                                                           \
+	BRANCH((first) + 1);                                                                       \
+	BRANCH((first) + 2);                                                                       \
+	BRANCH((first) + 3)
+#define SIXTEEN_BRANCHES(first)                                                                    \
+	FOUR_BRANCHES((first));                                                                    \
+	FOUR_BRANCHES((first) + 4);                                                                \
+	FOUR_BRANCHES((first) + 8);                                                                \
+	FOUR_BRANCHES((first) + 12)
+
+/* The winner of a select over so many branches. */
+static int winner_of(int select, int branches)
+{
+	return (select * 7 + 3) % branches;
+}
+
+static skua_poll select_2(skua_cx *cx, struct selector *self)
+{
+	SKUA_BEGIN(self);
+	for (self->i = 0; self->i < SELECTS; self->i++) {
+		self->winner = winner_of(self->i, 2);
+		SKUA_SELECT(self->chosen, cx, &self->select, self->order, 2)
+		{
+			BRANCH(0);
+			BRANCH(1);
+		}
+		self->sum += self->chosen;
+	}
+	SKUA_END(self->sum);
+}
+SKUA_CORO(select_2, struct selector);
+
+static skua_poll select_8(skua_cx *cx, struct selector *self)
+{
+	SKUA_BEGIN(self);
+	for (self->i = 0; self->i < SELECTS; self->i++) {
+		self->winner = winner_of(self->i, 8);
+		SKUA_SELECT(self->chosen, cx, &self->select, self->order, 8)
+		{
+			FOUR_BRANCHES(0);
+			FOUR_BRANCHES(4);
+		}
+		self->sum += self->chosen;
+	}
+	SKUA_END(self->sum);
+}
+SKUA_CORO(select_8, struct selector);
+
+static skua_poll select_64(skua_cx *cx, struct selector *self)
+{
+	SKUA_BEGIN(self);
+	for (self->i = 0; self->i < SELECTS; self->i++) {
+		self->winner = winner_of(self->i, 64);
+		SKUA_SELECT(self->chosen, cx, &self->select, self->order, 64)
+		{
+			SIXTEEN_BRANCHES(0);
+			SIXTEEN_BRANCHES(16);
+			SIXTEEN_BRANCHES(32);
+			SIXTEEN_BRANCHES(48);
+		}
+		self->sum += self->chosen;
+	}
+	SKUA_END(self->sum);
+}
+SKUA_CORO(select_64, struct selector);
+
+static const skua_future_ops *ops_of(int64_t branches)
+{
+	return branches == 2 ? &select_2_ops : branches == 8 ? &select_8_ops : &select_64_ops;
+}
+
+static void run(struct bench *bench, int64_t branches, unsigned order)
+{
+	struct selector future = {.co = {ops_of(branches), 0, 0}, .order = order};
+	int64_t expected = 0;
+
+	for (int i = 0; i < SELECTS; i++)
+		expected += winner_of(i, (int)branches);
+	must_be(skua_block_on(bench->runtime, &future.co), expected, "the sum of the winners");
+	for (int i = 0; i < BRANCHES; i++)
+		must_be(atomic_load(&mailboxes[i].state), 0, "the state of a mailbox");
+}
+
+static void fair(struct bench *bench, int64_t branches)
+{
+	run(bench, branches, SKUA_FAIR);
+}
+
+static void biased(struct bench *bench, int64_t branches)
+{
+	run(bench, branches, SKUA_IN_ORDER);
+}
+
+#define SELECT(name_, count, function)                                                             \
+	{                                                                                          \
+		.name = "scope/" name_ #count, .operations = SELECTS, .argument = count,           \
+		.iterate = function,                                                               \
+	}
+
+const struct workload scope_select[] = {
+	SELECT("select_", 2, fair),
+	SELECT("select_", 8, fair),
+	SELECT("select_", 64, fair),
+	SELECT("select_biased_", 2, biased),
+	SELECT("select_biased_", 8, biased),
+	SELECT("select_biased_", 64, biased),
+	{.name = NULL},
+};
