@@ -54,7 +54,9 @@ struct __attribute__((may_alias)) compose {
 	bool again;   /* there was a telling since the pass began */
 	bool partial; /* a pass over the untold ones only */
 	bool wrapped; /* the pass has come to the last branch, and goes on from the first one */
-	uint32_t start, next;
+	uint32_t start;
+	uint32_t base; /* the first branch of the word that the pass is at, */
+	uint64_t todo; /* and those of its members that are still to come */
 	int32_t budget, share;
 };
 
@@ -202,20 +204,44 @@ static void take(skua_cx *cx, struct compose *self, uint32_t number, skua_poll r
 		look_at(self, number, result);
 }
 
-/* The first branch from `from` to before `to` that this pass is about, or -1. */
-static int64_t find(struct compose *self, uint32_t from, uint32_t to)
+/* Which branches of a word a pass is about. */
+static uint64_t members(const struct compose *self, const struct word *word)
 {
-	while (from < to) {
-		const struct word *word = word_at(self, from / WORD);
-		uint64_t bits = (self->partial ? word->untold : word->pending) >> from % WORD;
+	return self->partial ? word->untold : word->pending;
+}
 
-		if (bits != 0) {
-			from += (uint32_t)__builtin_ctzll(bits);
-			return from < to ? (int64_t)from : -1;
+/* Begins a pass: with branch `start`, up to the last one, and then from the first one on. */
+static void begin_pass(struct compose *self, uint32_t start)
+{
+	self->again = self->wrapped = false;
+	self->start = start;
+	self->base = start & ~(uint32_t)(WORD - 1);
+	self->todo = members(self, word_at(self, start / WORD)) & (UINT64_MAX << start % WORD);
+}
+
+/* Goes on to the next word that has members; false: the pass is over. */
+static bool next_word(struct compose *self)
+{
+	uint32_t base = self->base + WORD;
+
+	for (;;) {
+		uint32_t end = self->wrapped ? self->start : self->count;
+
+		for (; base < end; base += WORD) {
+			uint64_t bits = members(self, word_at(self, base / WORD));
+
+			if (self->wrapped && end - base < WORD)
+				bits &= (UINT64_C(1) << (end - base)) - 1;
+			self->base = base;
+			self->todo = bits;
+			if (bits != 0)
+				return true;
 		}
-		from = (from | (WORD - 1)) + 1;
+		if (self->wrapped || self->start == 0)
+			return false;
+		self->wrapped = true;
+		base = 0;
 	}
-	return -1;
 }
 
 /* ---- One poll ---- */
@@ -236,19 +262,18 @@ static void leave(skua_cx *cx, struct compose *self)
 static bool begin(skua_cx *cx, struct compose *self)
 {
 	struct sk_worker *worker = cx->worker;
-	uint32_t random;
+	uint32_t random, start = 0;
 
 	ask(cx, self);
 	if (self->untold == 0 && !sk_cx_budget(cx))
 		return false;
-	self->again = self->partial = self->wrapped = false;
-	self->start = 0;
 	if (!self->in_order) {
 		random = worker != NULL ? sk_random(&worker->random)
 					: (uint32_t)sk_now() * 2654435769u;
-		self->start = (uint32_t)((uint64_t)random * self->count >> 32);
+		start = (uint32_t)((uint64_t)random * self->count >> 32);
 	}
-	self->next = self->start;
+	self->partial = false;
+	begin_pass(self, start);
 	/* At least one for each: else the last ones would get none as long as the first use up all.
 	 * */
 	self->budget = cx->budget;
@@ -259,34 +284,34 @@ static bool begin(skua_cx *cx, struct compose *self)
 	return true;
 }
 
-/* The next branch of this poll, or -1: it is over. */
-static int64_t next(skua_cx *cx, struct compose *self)
+/* A pass is over. True: there is another one. */
+static bool end_pass(skua_cx *cx, struct compose *self)
 {
-	for (;;) {
-		int64_t found = find(self, self->next, self->wrapped ? self->start : self->count);
+	leave(cx, self);
+	cx->budget = self->budget > 0 ? self->budget : 0;
+	if (self->left == 0)
+		return false;
+	ask(cx, self);
+	if (!self->again)
+		return false;
+	enter(cx, self);
+	self->partial = true;
+	begin_pass(self, 0);
+	return true;
+}
 
-		if (found >= 0) {
-			self->next = (uint32_t)found + 1;
-			lead(cx, self, (uint32_t)found);
-			return found;
-		}
-		if (!self->wrapped && self->start > 0) {
-			self->wrapped = true;
-			self->next = 0;
-			continue;
-		}
-		leave(cx, self);
-		cx->budget = self->budget > 0 ? self->budget : 0;
-		if (self->left == 0)
+/* The next branch of this poll, or -1: it is over. */
+static inline int64_t next(skua_cx *cx, struct compose *self)
+{
+	uint32_t number;
+
+	while (self->todo == 0)
+		if (!next_word(self) && !end_pass(cx, self))
 			return -1;
-		ask(cx, self);
-		if (!self->again)
-			return -1;
-		enter(cx, self);
-		self->again = self->wrapped = false;
-		self->partial = true;
-		self->start = self->next = 0;
-	}
+	number = self->base + (uint32_t)__builtin_ctzll(self->todo);
+	self->todo &= self->todo - 1;
+	lead(cx, self, number);
+	return number;
 }
 
 static skua_poll finish(struct compose *self)
@@ -371,11 +396,11 @@ static void group_drop(skua_future *future)
 	if (!self->active)
 		return;
 	self->active = false;
-	self->partial = false;
-	for (int64_t i = 0; (i = find(self, (uint32_t)i, self->count)) >= 0; i++) {
+	for (uint32_t i = 0; i < self->count; i++) {
 		skua_future *branch = self->branches[i].future;
 
-		if (branch->ops->drop != NULL)
+		if ((word_at(self, i / WORD)->pending >> i % WORD & 1) != 0 &&
+		    branch->ops->drop != NULL)
 			branch->ops->drop(branch);
 	}
 }

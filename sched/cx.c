@@ -123,9 +123,13 @@ static uint8_t task_due(const skua_cx *cx)
 
 int skua_cx_interrupt(skua_cx *cx)
 {
-	struct sk_interrupt *interrupt = outermost_due(cx);
+	struct sk_interrupt *interrupt;
 	uint8_t due;
 
+	/* As all but a few polls inside a select. */
+	if (cx->due == 0 && cx->shields > 0)
+		return 0;
+	interrupt = outermost_due(cx);
 	/* Once: what is awaited from here on is clean-up. */
 	if (interrupt != NULL) {
 		interrupt->delivered = true;
