@@ -47,6 +47,7 @@ LONG = (
     "scope/results",
     "scope/select_64",
     "scope/select_biased_*",
+    "scope/select_timers_*",
 )
 # Figures that are not the time of an operation, and what they are. They count in no mean.
 VALUES = {

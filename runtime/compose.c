@@ -55,8 +55,9 @@ struct __attribute__((may_alias)) compose {
 	bool partial; /* a pass over the untold ones only */
 	bool wrapped; /* the pass has come to the last branch, and goes on from the first one */
 	uint32_t start;
-	uint32_t base; /* the first branch of the word that the pass is at, */
-	uint64_t todo; /* and those of its members that are still to come */
+	uint32_t base;     /* the first branch of the word that the pass is at, */
+	struct word *word; /* that word, */
+	uint64_t todo;     /* and those of its members that are still to come */
 	int32_t budget, share;
 };
 
@@ -82,12 +83,16 @@ static struct word *word_at(struct compose *self, uint32_t index)
 static void start(struct compose *self, unsigned kind, unsigned order, skua_branch *branches,
 		  uint32_t count)
 {
-	memset(self, 0, sizeof *self);
+	/* The interrupt is as new after each poll; what belongs to a poll is set by it. */
 	self->branches = branches;
+	self->value = 0;
+	self->passed_on = 0;
 	self->count = self->left = count;
+	self->untold = 0;
 	self->kind = (uint8_t)kind;
 	self->in_order = kind < SKUA_COMPOSE_SELECT_ || order == SKUA_IN_ORDER;
 	self->active = true;
+	self->known = false;
 	for (uint32_t first = 0; first < count; first += WORD) {
 		struct word *word = word_at(self, first / WORD);
 
@@ -110,13 +115,12 @@ static void tell_all(struct compose *self)
 	self->again = true;
 }
 
-/* Asks what is around the composition. */
-static void ask(skua_cx *cx, struct compose *self)
+__attribute__((noinline, cold)) static void ask_what(skua_cx *cx, struct compose *self)
 {
 	uintptr_t due;
 
 	if (!self->known) {
-		if (sk_cx_interrupt(cx) == 0)
+		if (skua_cx_interrupt(cx) == 0)
 			return;
 		self->known = true;
 		self->value = -ECANCELED;
@@ -129,9 +133,17 @@ static void ask(skua_cx *cx, struct compose *self)
 	tell_all(self);
 }
 
-static void heard(struct compose *self, struct word *word, uint64_t bit)
+/* Asks what is around the composition. */
+static inline void ask(skua_cx *cx, struct compose *self)
 {
-	word->untold &= ~bit;
+	if (!sk_cx_is_undisturbed(cx))
+		ask_what(cx, self);
+}
+
+/* A branch has heard of the last telling. */
+static inline void heard(struct compose *self, uint64_t bit)
+{
+	self->word->untold &= ~bit;
 	self->untold--;
 }
 
@@ -165,38 +177,12 @@ static void look_at(struct compose *self, uint32_t number, skua_poll result)
 	tell_all(self);
 }
 
-/* Before the branch is polled. */
-static void lead(skua_cx *cx, struct compose *self, uint32_t number)
+/* A branch of the present word has ended. */
+static inline void end_branch(struct compose *self, uint32_t number, uint64_t bit, skua_poll result)
 {
-	const struct word *word = word_at(self, number / WORD);
-
-	if (self->untold > 0 && (word->untold >> number % WORD & 1) != 0) {
-		self->interrupt.error = -ECANCELED;
-		cx->due++;
-	}
-	cx->budget = self->share;
-}
-
-/* And after it. */
-static void take(skua_cx *cx, struct compose *self, uint32_t number, skua_poll result)
-{
-	struct word *word = word_at(self, number / WORD);
-	uint64_t bit = UINT64_C(1) << number % WORD;
-
-	self->budget -= self->share - cx->budget;
-	if (self->interrupt.error != 0) {
-		if (self->interrupt.delivered)
-			heard(self, word, bit);
-		else
-			cx->due--;
-		self->interrupt.error = 0;
-		self->interrupt.delivered = false;
-	}
-	if (result == SKUA_PENDING)
-		return;
-	if ((word->untold & bit) != 0)
-		heard(self, word, bit);
-	word->pending &= ~bit;
+	if ((self->word->untold & bit) != 0)
+		heard(self, bit);
+	self->word->pending &= ~bit;
 	self->left--;
 	if (self->branches != NULL)
 		self->branches[number].result = result;
@@ -204,37 +190,67 @@ static void take(skua_cx *cx, struct compose *self, uint32_t number, skua_poll r
 		look_at(self, number, result);
 }
 
-/* Which branches of a word a pass is about. */
-static uint64_t members(const struct compose *self, const struct word *word)
+/* Before a branch of the present word is polled. */
+static inline void lead(skua_cx *cx, struct compose *self, uint32_t number)
 {
-	return self->partial ? word->untold : word->pending;
+	cx->budget = self->share;
+	if ((self->word->untold >> number % WORD & 1) != 0) {
+		self->interrupt.error = -ECANCELED;
+		cx->due++;
+	}
+}
+
+/* And after it. */
+static inline void take(skua_cx *cx, struct compose *self, uint32_t number, skua_poll result)
+{
+	uint64_t bit = UINT64_C(1) << number % WORD;
+
+	self->budget -= self->share - cx->budget;
+	if (self->interrupt.error != 0) {
+		if (self->interrupt.delivered)
+			heard(self, bit);
+		else
+			cx->due--;
+		self->interrupt.error = 0;
+		self->interrupt.delivered = false;
+	}
+	if (result != SKUA_PENDING)
+		end_branch(self, number, bit, result);
+}
+
+/* Comes to a word: which of its branches this pass is about. */
+static inline void come_to(struct compose *self, uint32_t base)
+{
+	self->base = base;
+	self->word = word_at(self, base / WORD);
+	self->todo = self->partial ? self->word->untold : self->word->pending;
 }
 
 /* Begins a pass: with branch `start`, up to the last one, and then from the first one on. */
-static void begin_pass(struct compose *self, uint32_t start)
+static inline void begin_pass(struct compose *self, uint32_t start)
 {
 	self->again = self->wrapped = false;
 	self->start = start;
-	self->base = start & ~(uint32_t)(WORD - 1);
-	self->todo = members(self, word_at(self, start / WORD)) & (UINT64_MAX << start % WORD);
+	come_to(self, start & ~(uint32_t)(WORD - 1));
+	self->todo &= UINT64_MAX << start % WORD;
 }
 
-/* Goes on to the next word that has members; false: the pass is over. */
+/* Goes on to the next word that has something to do; false: the pass is over. */
 static bool next_word(struct compose *self)
 {
 	uint32_t base = self->base + WORD;
 
+	/* As nearly always. */
+	if (self->count <= WORD && self->start == 0)
+		return false;
 	for (;;) {
 		uint32_t end = self->wrapped ? self->start : self->count;
 
 		for (; base < end; base += WORD) {
-			uint64_t bits = members(self, word_at(self, base / WORD));
-
+			come_to(self, base);
 			if (self->wrapped && end - base < WORD)
-				bits &= (UINT64_C(1) << (end - base)) - 1;
-			self->base = base;
-			self->todo = bits;
-			if (bits != 0)
+				self->todo &= (UINT64_C(1) << (end - base)) - 1;
+			if (self->todo != 0)
 				return true;
 		}
 		if (self->wrapped || self->start == 0)
@@ -258,6 +274,12 @@ static void leave(skua_cx *cx, struct compose *self)
 	cx->shields--;
 }
 
+/* How many bits a number has: the power of two to this is more than it. */
+static unsigned bits_of(uint32_t number)
+{
+	return number > 0 ? 32 - (unsigned)__builtin_clz(number) : 0;
+}
+
 /* Begins a poll. False: it is over already, the task has used up its budget. */
 static bool begin(skua_cx *cx, struct compose *self)
 {
@@ -277,7 +299,7 @@ static bool begin(skua_cx *cx, struct compose *self)
 	/* At least one for each: else the last ones would get none as long as the first use up all.
 	 * */
 	self->budget = cx->budget;
-	self->share = self->left > 0 ? cx->budget / (int32_t)self->left : 0;
+	self->share = cx->budget >> bits_of(self->left);
 	if (self->share < 1)
 		self->share = 1;
 	enter(cx, self);
@@ -285,16 +307,18 @@ static bool begin(skua_cx *cx, struct compose *self)
 }
 
 /* A pass is over. True: there is another one. */
-static bool end_pass(skua_cx *cx, struct compose *self)
+static inline bool end_pass(skua_cx *cx, struct compose *self)
 {
-	leave(cx, self);
-	cx->budget = self->budget > 0 ? self->budget : 0;
-	if (self->left == 0)
+	if (self->left > 0 && !sk_cx_is_undisturbed(cx)) {
+		leave(cx, self);
+		ask_what(cx, self);
+		enter(cx, self);
+	}
+	if (self->left == 0 || !self->again) {
+		leave(cx, self);
+		cx->budget = self->budget > 0 ? self->budget : 0;
 		return false;
-	ask(cx, self);
-	if (!self->again)
-		return false;
-	enter(cx, self);
+	}
 	self->partial = true;
 	begin_pass(self, 0);
 	return true;
@@ -338,27 +362,30 @@ static skua_poll begin_block(skua_cx *cx, struct compose *self, const skua_compo
 	return begin(cx, self) ? 0 : SKUA_PENDING;
 }
 
+__attribute__((noinline, cold, noreturn)) static void
+branch_is_missing(const skua_compose_poll *poll)
+{
+	fprintf(stderr, "skua: %s:%u: there is no SKUA_BRANCH(%d, ...), but %u were announced\n",
+		poll->file, poll->line, poll->number, poll->count);
+	sk_panic("a branch is missing");
+}
+
 int skua_compose_next(skua_cx *cx, skua_compose_poll *poll)
 {
 	struct compose *self = (struct compose *)(void *)poll->storage;
-	int64_t number;
 
 	if (poll->number < 0) {
 		poll->value = begin_block(cx, self, poll);
 		if (poll->value != 0)
 			return 0;
 	} else if (poll->result == not_evaluated) {
-		fprintf(stderr,
-			"skua: %s:%u: there is no SKUA_BRANCH(%d, ...), but %u were announced\n",
-			poll->file, poll->line, poll->number, poll->count);
-		sk_panic("a branch is missing");
+		branch_is_missing(poll);
 	} else {
 		take(cx, self, (uint32_t)poll->number, poll->result);
 	}
-	number = next(cx, self);
-	poll->number = (int32_t)number;
+	poll->number = (int32_t)next(cx, self);
 	poll->result = not_evaluated;
-	if (number >= 0)
+	if (poll->number >= 0)
 		return 1;
 	poll->value = finish(self);
 	return 0;

@@ -246,7 +246,7 @@ static void send_to_the_rest(struct sk_sched *sched, bool arrived)
 /* Ends a job that nobody else can reach any more. Not under the lock. */
 static void job_end(skua_task *task, int64_t result)
 {
-	sk_task_complete(task, result == SKUA_PENDING ? -EINVAL : result);
+	sk_task_complete(task, result == SKUA_PENDING ? -EINVAL : result, 0);
 	sk_task_release(task);
 }
 

@@ -8,17 +8,21 @@
 #include "sched/sched.h"
 #include "sched/task.h"
 
-/* As skua_cx_interrupt. */
-static inline int sk_cx_interrupt(skua_cx *cx)
+/* Whether there is certainly nothing to be told. */
+static inline bool sk_cx_is_undisturbed(const skua_cx *cx)
 {
 	const skua_task *task = cx->task;
 
 	/* Relaxed: what came before a cancel is acquired when it is told. */
-	if (cx->due == 0 &&
-	    (task == NULL || ((sk_load(&task->state, SK_RELAXED) & SK_TASK_CANCELLED) == 0 &&
-			      sk_load(&task->sched->phase, SK_RELAXED) == SK_PHASE_OPEN)))
-		return 0;
-	return skua_cx_interrupt(cx);
+	return cx->due == 0 &&
+	       (task == NULL || ((sk_load(&task->state, SK_RELAXED) & SK_TASK_CANCELLED) == 0 &&
+				 sk_load(&task->sched->phase, SK_RELAXED) == SK_PHASE_OPEN));
+}
+
+/* As skua_cx_interrupt. */
+static inline int sk_cx_interrupt(skua_cx *cx)
+{
+	return sk_cx_is_undisturbed(cx) ? 0 : skua_cx_interrupt(cx);
 }
 
 /* As skua_cx_budget. */

@@ -94,6 +94,16 @@ void sk_task_release(skua_task *task)
 	subtract(task, SK_TASK_REFERENCE);
 }
 
+void sk_task_let_go(skua_task *task)
+{
+	struct sk_worker *worker = sk_worker_current();
+
+	if (worker != NULL && worker->running == task)
+		sk_release_running(worker);
+	else
+		sk_task_release(task);
+}
+
 /* Whether the waker that saw this state has to queue the task. */
 static bool must_queue(uint64_t state)
 {
@@ -165,7 +175,7 @@ static void release_locals(skua_task *task)
 	extension->locals = NULL;
 }
 
-void sk_task_complete(skua_task *task, int64_t result)
+void sk_task_complete(skua_task *task, int64_t result, uint64_t surplus)
 {
 	uint64_t old;
 
@@ -173,13 +183,14 @@ void sk_task_complete(skua_task *task, int64_t result)
 	release_locals(task);
 	task->result = result;
 	/* Acquire: whoever has let go of the task is done with it. */
-	old = sk_load(&task->state, SK_ACQUIRE);
+	old = sk_load(&task->state, SK_ACQUIRE) - surplus;
 	if (old < 2 * SK_TASK_REFERENCE && !task->owned)
 		/* Alone, and so without a handle: nobody asks. */
 		sk_store(&task->state, old ^ (SK_TASK_RUNNING | SK_TASK_COMPLETE), SK_RELAXED);
 	else
 		/* Release: pairs with the acquire in sk_task_is_complete. */
-		old = sk_fetch_xor(&task->state, SK_TASK_RUNNING | SK_TASK_COMPLETE, SK_RELEASE);
+		old = sk_fetch_sub(&task->state, SK_TASK_RUNNING - SK_TASK_COMPLETE + surplus,
+				   SK_RELEASE);
 	sk_assert((old & (SK_TASK_RUNNING | SK_TASK_COMPLETE)) == SK_TASK_RUNNING);
 	if ((old & SK_TASK_JOINABLE) != 0)
 		sk_waiter_wake(sk_slot_fire(&task->join));
@@ -271,7 +282,12 @@ int64_t sk_task_take_result(skua_task **task)
 
 static void *waker_clone(void *data)
 {
-	sk_task_hold(data);
+	struct sk_worker *worker = sk_worker_current();
+
+	if (worker != NULL && worker->running == data)
+		sk_hold_running(worker);
+	else
+		sk_task_hold(data);
 	return data;
 }
 
@@ -287,7 +303,7 @@ static void waker_wake_by_ref(void *data)
 
 static void waker_drop(void *data)
 {
-	sk_task_release(data);
+	sk_task_let_go(data);
 }
 
 const skua_waker_ops sk_task_waker_ops = {

@@ -15,11 +15,13 @@
  *     idle                 SCHEDULED               a waker: or SCHEDULED; who set it, queues it
  *     SCHEDULED            RUNNING                 the worker that took it out of the queue: xor (*)
  *     RUNNING              RUNNING|SCHEDULED       a waker: or SCHEDULED; and does nothing else
- *     RUNNING              idle                    the runner, on PENDING: xor RUNNING (*)
+ *     RUNNING              idle                    the runner, on PENDING: minus RUNNING (*)
  *     RUNNING|SCHEDULED    SCHEDULED               the same, and it queues the task again
- *     RUNNING[|SCHEDULED]  COMPLETE[|SCHEDULED]    the runner, with the result: xor (*)
+ *     RUNNING[|SCHEDULED]  COMPLETE[|SCHEDULED]    the runner, with the result: plus COMPLETE, minus
+ *                                                  RUNNING (*)
  *     any but RUNNING      COMPLETE                the last thread of a runtime that is freed, when
  *                                                  no worker runs any more: or
+ *     The last three take references away as well that the runner had taken in advance (worker.h).
  *     (*) A runner that is alone with the task (sk_task_is_alone) writes what it has read, changed,
  *         instead: nobody else can write at that moment, and a plain store is some 20 cycles cheaper.
  *         A task that was spawned without a handle and has handed out no waker is such a task.
@@ -29,7 +31,7 @@
  *   - From spawn to COMPLETE there is one reference that belongs to nobody in particular (the life
  *     reference): queues, lists and the runner need none of their own. Others: one for the handle,
  *     one for each waker.
- *   - After the xor that clears RUNNING, the runner does not touch a task that it did not find
+ *   - After the operation that clears RUNNING, the runner does not touch a task that it did not find
  *     SCHEDULED: another worker may already have ended and freed it.
  *   - Nobody writes the state word without having a reference, but: the owner of its list, when the
  *     runtime is closed; and who has the waker lent by the poll that goes on, which waits for it.
@@ -151,6 +153,9 @@ static inline bool sk_task_is_alone(const skua_task *task, uint64_t state, unsig
 /* Gives one reference up; the last one frees the cell. */
 void sk_task_release(skua_task *task);
 
+/* The same for who may be in a poll of this very task: then it costs less (sk_hold_running). */
+void sk_task_let_go(skua_task *task);
+
 /* Frees a cell that nobody else has seen, whatever its references. */
 void sk_task_discard(skua_task *task);
 
@@ -169,9 +174,9 @@ static inline void sk_task_poll_again(skua_task *task)
  * returns true if the caller must now queue the task. */
 bool sk_task_mark_and_release(skua_task *task);
 
-/* Ends a task that the caller runs: the result, the joiner, the flags. The life reference is still
- * the caller's afterwards. */
-void sk_task_complete(skua_task *task, int64_t result);
+/* Ends a task that the caller runs: the result, the joiner, the flags; gives references up that the caller
+ * has besides (`surplus`, in units of the state word). The life reference is still his afterwards. */
+void sk_task_complete(skua_task *task, int64_t result, uint64_t surplus);
 
 /* Ends a task that will not be polled any more: drops the future. Only when no worker runs; other
  * threads may be in the middle of waking it, so its life reference is kept until sk_guard_wait. */

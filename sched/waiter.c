@@ -4,6 +4,7 @@
 #include <errno.h>
 
 #include "sched/task.h"
+#include "sched/worker.h"
 
 /* The waker of a foreign executor, so that it fits in one word. */
 struct box {
@@ -29,11 +30,15 @@ sk_waiter sk_waiter_of_waker(skua_waker *waker)
 
 sk_waiter sk_waiter_of(const skua_cx *cx)
 {
+	struct sk_worker *worker = cx->worker;
 	skua_waker waker;
 	sk_waiter waiter;
 
 	if (cx->task != NULL) {
-		sk_task_hold(cx->task);
+		if (worker != NULL && worker->running == cx->task)
+			sk_hold_running(worker);
+		else
+			sk_task_hold(cx->task);
 		return (uintptr_t)cx->task;
 	}
 	if (skua_waker_clone(&cx->waker, &waker) < 0)
@@ -66,7 +71,7 @@ void sk_waiter_drop(sk_waiter waiter)
 		skua_waker_drop(&box->waker);
 		sk_free_sized(box, sizeof *box);
 	} else if (waiter != SK_NO_WAITER) {
-		sk_task_release((skua_task *)waiter);
+		sk_task_let_go((skua_task *)waiter);
 	}
 }
 

@@ -5,8 +5,8 @@
 
 #include "sched/backtrace.h"
 #include "sched/log.h"
+#include "sched/run.h"
 #include "sched/sched.h"
-#include "sched/scope.h"
 #include "sched/steal.h"
 #include "sched/task.h"
 
@@ -162,162 +162,6 @@ __attribute__((noinline)) static void empty_inbox(struct sk_worker *worker)
 	/* One of them runs next. If that is likely to take long, somebody else should look for events. */
 	long_polls = sk_load(&worker->mean_poll_ns, SK_RELAXED) >= SK_WAKE_COST_NS;
 	offer(worker, (int64_t)sk_lanes_length(&worker->lanes) - !long_polls);
-}
-
-/* ---- The list of tasks that have once been pending here ---- */
-
-static void own(struct sk_worker *worker, skua_task *task)
-{
-	task->owned = true;
-	task->owner = (uint16_t)worker->index;
-	task->owned_previous = NULL;
-	task->owned_next = worker->owned;
-	if (worker->owned != NULL)
-		worker->owned->owned_previous = task;
-	worker->owned = task;
-}
-
-static void disown(struct sk_worker *worker, skua_task *task)
-{
-	if (task->owned_previous != NULL)
-		task->owned_previous->owned_next = task->owned_next;
-	else
-		worker->owned = task->owned_next;
-	if (task->owned_next != NULL)
-		task->owned_next->owned_previous = task->owned_previous;
-	sk_task_release(task);
-}
-
-/* Ends the life reference of a task that this worker has completed. */
-static void bury(struct sk_worker *worker, skua_task *task)
-{
-	struct sk_worker *owner;
-	skua_task *head;
-
-	if (!task->owned) {
-		sk_task_release(task);
-		return;
-	}
-	owner = worker->sched->workers[task->owner];
-	if (owner == worker) {
-		disown(worker, task);
-		return;
-	}
-	head = sk_load(&owner->dead, SK_RELAXED);
-	do
-		task->next = head;
-	/* Release: pairs with the acquire in reap. */
-	while (!sk_cas_weak(&owner->dead, &head, task, SK_RELEASE, SK_RELAXED));
-}
-
-static void reap(struct sk_worker *worker)
-{
-	skua_task *task;
-
-	if (sk_load(&worker->dead, SK_RELAXED) == NULL)
-		return;
-	/* Acquire: pairs with the release in bury. */
-	task = sk_exchange(&worker->dead, NULL, SK_ACQUIRE);
-	while (task != NULL) {
-		skua_task *next = task->next;
-
-		disown(worker, task);
-		task = next;
-	}
-}
-
-/* ---- Running a task ---- */
-
-/* SCHEDULED becomes RUNNING. Returns whether the task was cancelled before. */
-static bool begin_poll(struct sk_worker *worker, skua_task *task)
-{
-	/* Acquire: pairs with the release of each wake, also of one that found the task queued
-	 * already, and of the end of the poll before. Nobody learns from this that it runs. */
-	uint64_t old = sk_load(&task->state, SK_ACQUIRE);
-
-	if (sk_task_is_alone(task, old, worker->index))
-		sk_store(&task->state, old ^ (SK_TASK_SCHEDULED | SK_TASK_RUNNING), SK_RELAXED);
-	else
-		old = sk_fetch_xor(&task->state, SK_TASK_SCHEDULED | SK_TASK_RUNNING, SK_ACQUIRE);
-	sk_assert((old & (SK_TASK_SCHEDULED | SK_TASK_RUNNING | SK_TASK_COMPLETE)) ==
-		  SK_TASK_SCHEDULED);
-	sk_store(&task->last_worker, (uint16_t)worker->index, SK_RELAXED);
-	return (old & SK_TASK_CANCELLED) != 0;
-}
-
-/* The task is pending: RUNNING goes. If it was woken meanwhile, it is queued again. */
-static void end_poll(struct sk_worker *worker, skua_task *task)
-{
-	bool again;
-	uint64_t old;
-
-	if (!task->owned) {
-		own(worker, task);
-		sk_scope_child_waits(task);
-	}
-	again = task->again;
-	task->again = false;
-	/* Acquire: what a waker has brought that is gone again goes on to the next poll through the
-	 * queue, as what this poll did. */
-	old = sk_load(&task->state, SK_ACQUIRE);
-	if (again)
-		old |= SK_TASK_SCHEDULED;
-	if (sk_task_is_alone(task, old, worker->index)) {
-		sk_store(&task->state, old ^ SK_TASK_RUNNING, SK_RELAXED);
-	} else {
-		if (again)
-			sk_fetch_or(&task->state, SK_TASK_SCHEDULED, SK_RELAXED);
-		/* Release: the next poll, on any worker, sees what this one did. What comes with a
-		 * wake in between is acquired by that poll. */
-		old = sk_fetch_xor(&task->state, SK_TASK_RUNNING, SK_RELEASE);
-	}
-	if ((old & SK_TASK_SCHEDULED) != 0)
-		sk_worker_queue_last(worker, task);
-}
-
-/* Polls the future, or, after its end, the scopes that the task has left open. */
-static skua_poll poll_task(skua_cx *cx, skua_task *task)
-{
-	skua_future *future = task->future;
-	skua_poll result;
-
-	if (task->ending)
-		return sk_scopes_end(cx, 0);
-	result = future->ops->poll(cx, future);
-	if (result != SKUA_PENDING && task->obligations != NULL)
-		return sk_scopes_end(cx, result);
-	return result;
-}
-
-static void run(struct sk_worker *worker, skua_task *task)
-{
-	struct sk_sched *sched = worker->sched;
-	skua_cx cx = {
-		.waker = {&sk_task_waker_ops, task},
-		.task = task,
-		.runtime = sched->options.runtime,
-		.worker = worker,
-		.budget = (int32_t)sched->options.budget,
-	};
-	skua_poll result;
-
-	if (begin_poll(worker, task) && task->obligations != NULL)
-		sk_scopes_cancel(task);
-	if (!task->owned)
-		sk_scope_child_begins(task);
-	worker->running = task;
-	result = poll_task(&cx, task);
-	worker->running = NULL;
-
-	if (result == SKUA_PENDING) {
-		end_poll(worker, task);
-		return;
-	}
-	sk_task_complete(task, result);
-	bury(worker, task);
-	sk_count(&worker->completed, 1);
-	if (worker->phase != SK_PHASE_OPEN)
-		sk_sched_task_ended(sched);
 }
 
 /* ---- Regular duties ---- */
@@ -615,7 +459,7 @@ static skua_task *find_work(struct sk_worker *worker)
 	measure(worker, sk_now());
 	not_stuck(worker);
 	for (;;) {
-		reap(worker);
+		sk_reap(worker);
 		follow_phase(worker);
 		if (worker->phase == SK_PHASE_STOPPED)
 			return NULL;
@@ -664,7 +508,7 @@ static void maintain(struct sk_worker *worker)
 
 	measure(worker, now);
 	sk_timers_fire(&worker->timers, sk_clock_is_system(clock) ? now : sk_clock_time(clock));
-	reap(worker);
+	sk_reap(worker);
 	look_for_events(worker, now);
 }
 
@@ -703,7 +547,7 @@ void sk_worker_main(void *argument)
 	sk_sched_watch(worker->sched);
 	while ((task = next_task(worker)) != NULL) {
 		sk_store(&worker->tick, sk_load(&worker->tick, SK_RELAXED) + 1, SK_RELAXED);
-		run(worker, task);
+		sk_run(worker, task);
 	}
 	sk_thread_local_set(NULL);
 }

@@ -52,6 +52,7 @@
 #include "sched/lanes.h"
 #include "sched/parker.h"
 #include "sched/sync.h"
+#include "sched/task.h"
 #include "sched/timer.h"
 
 /* The model checker, which tries every order of looking, has fewer. */
@@ -68,6 +69,7 @@ enum {
 	SK_LOOK_AROUND_NS = 2000000,   /* at most */
 	SK_EVENT_INTERVAL_NS = 100000, /* at least, between two looks of a busy worker for events */
 	SK_MONITOR_MS = 2,
+	SK_HELD = 64, /* references that are taken at once, see sk_hold_running */
 };
 
 struct sk_worker {
@@ -99,6 +101,7 @@ struct sk_worker {
 	struct sk_yielding yielding;
 	uint32_t phase;       /* of the runtime, as far as this worker has noticed */
 	skua_task *running;   /* the task in the middle of a poll, or NULL */
+	uint32_t held;        /* references to it that were taken in advance */
 	skua_task *owned;     /* tasks that have once been pending here */
 	uint64_t awake_since; /* from here on awake_ns does not count yet */
 	uint64_t awake_ns;    /* since the last measurement of mean_poll_ns, at measure_tick */
@@ -121,6 +124,28 @@ static inline struct sk_worker *sk_worker_current(void)
 	uintptr_t value = (uintptr_t)sk_thread_local();
 
 	return (value & SK_JOB_THREAD) == 0 ? (struct sk_worker *)value : NULL;
+}
+
+/*
+ * References to the task that runs, taken and given back in its poll, on its worker's thread. The state
+ * word is shared, so each costs a read-modify-write; here one takes many in advance, and the end of the
+ * poll gives back what is left together with RUNNING (run.c). In between there are more references than
+ * are in use, which nobody minds: a task that runs is not freed.
+ */
+static inline void sk_hold_running(struct sk_worker *worker)
+{
+	if (worker->held == 0) {
+		/* Relaxed: whoever adds a reference has one. */
+		sk_fetch_add(&worker->running->state, SK_HELD * (uint64_t)SK_TASK_REFERENCE,
+			     SK_RELAXED);
+		worker->held = SK_HELD;
+	}
+	worker->held--;
+}
+
+static inline void sk_release_running(struct sk_worker *worker)
+{
+	worker->held++;
 }
 
 /* Returns 0 or -ENOMEM. */

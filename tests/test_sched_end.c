@@ -120,7 +120,7 @@ T_TEST(sched, a_task_that_ended_elsewhere_and_was_not_fetched_is_freed)
 	task->owned = true;
 	task->owner = 1;
 	sched->workers[1]->owned = task;
-	sk_task_complete(task, 0);
+	sk_task_complete(task, 0, 0);
 	T_EQ(end_sched(sched, 0), 0);
 	T_EQ(count_of(&dropped), 0);
 	T_EQ(blocks_in_use(), 0);

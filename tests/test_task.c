@@ -48,7 +48,7 @@ static skua_task *new_idle_probe(struct sk_sched *sched, bool joinable)
 static void finish(skua_task *task, int64_t result)
 {
 	begin_poll(task);
-	sk_task_complete(task, result);
+	sk_task_complete(task, result, 0);
 	sk_task_release(task);
 }
 
@@ -519,7 +519,7 @@ T_TEST(task, its_end_wakes_who_awaits_it)
 	T_EQ(sk_slot_wait(&task->join, &cx), SKUA_PENDING);
 	begin_poll(task);
 	T_ASSERT(!sk_task_is_complete(task));
-	sk_task_complete(task, 42);
+	sk_task_complete(task, 42, 0);
 	T_ASSERT(sk_task_is_complete(task));
 	T_EQ(flags_of(task), SK_TASK_COMPLETE | SK_TASK_JOINABLE);
 	T_EQ(count_of(&counting.wakes), 1);
@@ -541,7 +541,7 @@ T_TEST(task, a_wake_during_the_last_poll_is_harmless)
 
 	begin_poll(task);
 	sk_task_wake(task);
-	sk_task_complete(task, 0);
+	sk_task_complete(task, 0, 0);
 	T_EQ(flags_of(task), SK_TASK_COMPLETE | SK_TASK_SCHEDULED);
 	T_EQ(take_queued(sched, NULL), 0);
 	sk_task_release(task);
@@ -562,7 +562,7 @@ T_TEST(task, the_handle_can_go_before_the_end)
 	T_EQ(flags_of(task), SK_TASK_SCHEDULED);
 	T_EQ(references_of(task), 1);
 	begin_poll(task);
-	sk_task_complete(task, 0);
+	sk_task_complete(task, 0, 0);
 	T_EQ(count_of(&counting.wakes), 0);
 	T_ASSERT(!sk_slot_is_ready(&task->join));
 	sk_task_release(task);
@@ -717,7 +717,7 @@ T_TEST(task, stress_the_handle_and_the_end_meet)
 		T_EQ(sk_thread_start(&thread, "handle", handle_main, NULL), 0);
 		begin_poll(stress.task);
 		count_up(&stress.queued);
-		sk_task_complete(stress.task, 1);
+		sk_task_complete(stress.task, 1, 0);
 		sk_task_release(stress.task);
 		sk_thread_join(&thread);
 		T_EQ(count_of(&counting.references), 1);

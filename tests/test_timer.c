@@ -206,7 +206,7 @@ T_TEST(timer, those_that_a_task_leaves_armed_end_with_it)
 	sk_timer_disarm(&timer[0]);
 	T_EQ(listed(task), 2);
 	T_EQ(references_of(task), 3);
-	sk_task_complete(task, 0);
+	sk_task_complete(task, 0, 0);
 	T_EQ(listed(task), 0);
 	T_EQ(references_of(task), 1);
 	check_next(SK_FOREVER);

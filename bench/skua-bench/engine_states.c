@@ -6,7 +6,7 @@
 
 #include "../../examples/common.h"
 #include "bench.h"
-#include "oneshot.h"
+#include "mailbox.h"
 #include "signal.h"
 
 enum { PARKED = 1000000, STARTS = 100 };

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "bench.h"
+#include "mailbox.h"
 #include "oneshot.h"
 #include "signal.h"
 

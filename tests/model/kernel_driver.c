@@ -118,7 +118,7 @@ static void wait_until_woken(unsigned wanted)
 static void end_task(unsigned i)
 {
 	sk_fetch_or(&tasks[i]->state, SK_TASK_RUNNING, SK_ACQ_REL);
-	sk_task_complete(tasks[i], 0);
+	sk_task_complete(tasks[i], 0, 0);
 	mc_assert(sk_load(&tasks[i]->state, SK_RELAXED) / SK_TASK_REFERENCE == 1);
 	sk_task_release(tasks[i]);
 }

@@ -108,7 +108,7 @@ static void finish(void)
 
 static void end_child(skua_task *task, int64_t result)
 {
-	sk_task_complete(task, result);
+	sk_task_complete(task, result, 0);
 	sk_task_release(task);
 }
 

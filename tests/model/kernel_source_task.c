@@ -62,7 +62,7 @@ static void forgetful_task(void *unused)
 	(void)unused;
 	sm_answers[0] = sm_operate(&cx, sm_sources[0], SK_READ);
 	sm_answers[1] = sm_operate(&cx, sm_sources[0], SK_WRITE);
-	sk_task_complete(task, 0);
+	sk_task_complete(task, 0, 0);
 }
 
 MC_SCENARIO_WITH(source, task_ends_against_event, LESS)
@@ -109,7 +109,7 @@ static void cancelled_task(void *unused)
 		mc_assert(result == SKUA_PENDING);
 		end_poll();
 	}
-	sk_task_complete(task, 0);
+	sk_task_complete(task, 0, 0);
 }
 
 /* An event that comes with a cancellation is not lost. */

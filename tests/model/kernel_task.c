@@ -65,7 +65,7 @@ static void run(skua_task *next)
 			sk_sched_inject(sched, next);
 		return;
 	}
-	sk_task_complete(next, result);
+	sk_task_complete(next, result, 0);
 	sk_task_release(next);
 	sk_fetch_add(&ended, 1, SK_RELAXED);
 }

@@ -479,7 +479,7 @@ MC_SCENARIO(timer, task_ends_against_fire)
 	begin_task(&cx);
 	mc_assert(sk_timer_arm(shard, timers[0], NOW, 1, &cx) == 0);
 	mc_start(fires_for_the_worker, 0);
-	sk_task_complete(task, 7);
+	sk_task_complete(task, 7, 0);
 	sk_task_release(task);
 	mc_join_all();
 	mc_assert(is_empty(shard));
@@ -498,7 +498,7 @@ MC_SCENARIO(timer, task_ends_after_a_disarm)
 	mc_assert(sk_timer_arm(shard, timers[1], NOW, 1, &cx) == 0);
 	mc_start(fires_for_the_worker, 0);
 	disarm_and_free(1);
-	sk_task_complete(task, 7);
+	sk_task_complete(task, 7, 0);
 	sk_task_release(task);
 	mc_join_all();
 	mc_assert(sk_sched_free(sched) == 0);

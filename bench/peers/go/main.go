@@ -78,6 +78,10 @@ func scopeWorkloads() []workload {
 		all = append(all, workload{fmt.Sprintf("select_biased_%d", branches), 0, nil,
 			"select has no order in Go"})
 	}
+	for _, branches := range []int{2, 8, 64} {
+		all = append(all, workload{fmt.Sprintf("select_timers_%d", branches), 0, nil,
+			"a timer is no channel's case of its own in Go"})
+	}
 	return all
 }
 

@@ -100,6 +100,18 @@ fn scope_workloads() -> Vec<Workload> {
                 Box::new(run),
             );
         }
+        let timers = [
+            scope::select_timers_2,
+            scope::select_timers_8,
+            scope::select_timers_64,
+        ];
+        for (branches, run) in [2, 8, 64].into_iter().zip(timers) {
+            add(
+                &format!("select_timers_{branches}"),
+                scope::SELECTS,
+                Box::new(run),
+            );
+        }
     })
 }
 

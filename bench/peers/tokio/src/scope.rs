@@ -6,10 +6,11 @@ use std::pin::Pin;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use std::task::{Context, Poll, Waker};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::runtime::Runtime;
 use tokio::task::{yield_now, JoinSet};
+use tokio::time::sleep;
 
 use crate::branch::{Branch, GiveWay};
 use crate::mailbox::Mailbox;
@@ -148,9 +149,18 @@ fn branch(index: usize, winner: usize) -> Branch<'static> {
     }
 }
 
+/// The same, with losers that wait for timers.
+async fn timer_branch(index: usize, winner: usize) -> u64 {
+    if index == winner {
+        return GiveWay::new(winner as u64).await;
+    }
+    sleep(Duration::from_secs(3600)).await;
+    u64::MAX
+}
+
 /// Selects over the branches with these numbers, in an order of chance unless they are `biased`.
 macro_rules! select_workload {
-    ($name:ident, $count:literal, [$($biased:tt)*], $($index:literal)*) => {
+    ($name:ident, $branch:ident, $count:literal, [$($biased:tt)*], $($index:literal)*) => {
         pub fn $name(run: &mut Run) {
             let rt = run.runtime();
             run.measure(|| {
@@ -160,7 +170,7 @@ macro_rules! select_workload {
                         let winner = black_box((i * 7 + 3) % $count);
                         sum += tokio::select! {
                             $($biased)*
-                            $(value = branch($index, winner) => value,)*
+                            $(value = $branch($index, winner) => value,)*
                         };
                     }
                     sum
@@ -175,24 +185,27 @@ macro_rules! select_workload {
 
 /// With eight and sixty-four branches.
 macro_rules! select_8 {
-    ($name:ident, [$($biased:tt)*]) => {
-        select_workload!($name, 8, [$($biased)*], 0 1 2 3 4 5 6 7);
+    ($name:ident, $branch:ident, [$($biased:tt)*]) => {
+        select_workload!($name, $branch, 8, [$($biased)*], 0 1 2 3 4 5 6 7);
     };
 }
 
 #[rustfmt::skip]
 macro_rules! select_64 {
-    ($name:ident, [$($biased:tt)*]) => {
-        select_workload!($name, 64, [$($biased)*],
+    ($name:ident, $branch:ident, [$($biased:tt)*]) => {
+        select_workload!($name, $branch, 64, [$($biased)*],
             0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23 24 25 26 27 28 29 30 31
             32 33 34 35 36 37 38 39 40 41 42 43 44 45 46 47 48 49 50 51 52 53 54 55 56 57 58 59 60
             61 62 63);
     };
 }
 
-select_workload!(select_2, 2, [], 0 1);
-select_8!(select_8, []);
-select_64!(select_64, []);
-select_workload!(select_biased_2, 2, [biased;], 0 1);
-select_8!(select_biased_8, [biased;]);
-select_64!(select_biased_64, [biased;]);
+select_workload!(select_2, branch, 2, [], 0 1);
+select_8!(select_8, branch, []);
+select_64!(select_64, branch, []);
+select_workload!(select_biased_2, branch, 2, [biased;], 0 1);
+select_8!(select_biased_8, branch, [biased;]);
+select_64!(select_biased_64, branch, [biased;]);
+select_workload!(select_timers_2, timer_branch, 2, [], 0 1);
+select_8!(select_timers_8, timer_branch, []);
+select_64!(select_timers_64, timer_branch, []);
