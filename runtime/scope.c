@@ -15,7 +15,7 @@ static bool is_known(const skua_scope_options *options)
 	return options->struct_size == sizeof *options &&
 	       options->on_error <= SKUA_ON_ERROR_GO_ON &&
 	       options->results <= SKUA_RESULTS_IN_ORDER && options->reserved == 0 &&
-	       options->more[0] == 0 && options->more[1] == 0;
+	       options->more == 0;
 }
 
 int skua_scope_new(skua_cx *cx, const skua_scope_options *options, skua_scope **scope)

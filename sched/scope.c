@@ -34,14 +34,17 @@ static void scope_release(skua_scope *scope)
 	sk_free_aligned(scope);
 }
 
+static void scope_hold(skua_scope *scope)
+{
+	/* Relaxed: whoever adds a reference has one. */
+	sk_fetch_add(&scope->references, 1, SK_RELAXED);
+}
+
 /* The waker of a deadline cancels the scope. */
 static void *deadline_clone(void *data)
 {
-	skua_scope *scope = data;
-
-	/* Relaxed: whoever adds a reference has one. */
-	sk_fetch_add(&scope->references, 1, SK_RELAXED);
-	return scope;
+	scope_hold(data);
+	return data;
 }
 
 static void deadline_wake_by_ref(void *data)
@@ -93,6 +96,28 @@ static int begin_deadline(skua_cx *cx, skua_scope *scope, uint64_t deadline)
 	return 0;
 }
 
+/* A token that is cancelled cancels the scope. */
+static skua_scope *scope_of_listener(struct sk_token_listener *listener)
+{
+	return (skua_scope *)(void *)((char *)listener - offsetof(skua_scope, listening));
+}
+
+static sk_waiter token_take(struct sk_token_listener *listener)
+{
+	scope_hold(scope_of_listener(listener));
+	return SK_NO_WAITER;
+}
+
+static void token_cancelled(struct sk_token_listener *listener)
+{
+	skua_scope *scope = scope_of_listener(listener);
+
+	sk_scope_cancel(scope, -EINTR);
+	scope_release(scope);
+}
+
+static const struct sk_token_listener_ops token_ops = {token_take, token_cancelled};
+
 int sk_scope_new(skua_cx *cx, struct sk_sched *sched, const skua_scope_options *options,
 		 skua_scope **out)
 {
@@ -114,6 +139,9 @@ int sk_scope_new(skua_cx *cx, struct sk_sched *sched, const skua_scope_options *
 		scope_release(scope);
 		return rc;
 	}
+	if (options->token != NULL &&
+	    !sk_token_listen(options->token, &scope->listening, &token_ops))
+		sk_scope_cancel(scope, -EINTR);
 	if (cx->task != NULL) {
 		scope->spared = cx->shields > 0 || cx->task->delivered != SK_CANCEL_NONE;
 		scope->obligation.ops = &obligation_ops;
@@ -125,12 +153,20 @@ int sk_scope_new(skua_cx *cx, struct sk_sched *sched, const skua_scope_options *
 
 /* ---- Ends ---- */
 
+/* Neither a deadline nor a token ends it from now on, unless it is at it. */
+static void forget_reasons(skua_scope *scope)
+{
+	if (scope->has_deadline)
+		sk_timer_disarm(&scope->deadline);
+	scope->has_deadline = false;
+	(void)sk_token_unlisten(&scope->listening);
+}
+
 /* Nobody is left but the caller: gives everything back. */
 static void scope_close(skua_scope *scope)
 {
 	sk_obligation_remove(&scope->obligation);
-	if (scope->has_deadline)
-		sk_timer_disarm(&scope->deadline);
+	forget_reasons(scope);
 	/* An owner that gave up to wait may still be there. */
 	sk_slot_reset(&scope->news);
 	sk_slot_reset(&scope->room);
@@ -596,10 +632,7 @@ static void take_back(struct sk_obligation *obligation, skua_task *task)
 	sk_slot_forget(&scope->news, task);
 	sk_slot_forget(&scope->room, task);
 	sk_slot_forget(&scope->done, task);
-	if (scope->has_deadline) {
-		sk_timer_disarm(&scope->deadline);
-		scope->has_deadline = false;
-	}
+	forget_reasons(scope);
 	abandon_waiting(scope);
 	scope->orphaned = true;
 	if (!scope->joining)

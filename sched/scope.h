@@ -47,6 +47,7 @@
 #include "sched/sync.h"
 #include "sched/task.h"
 #include "sched/timer.h"
+#include "sched/token.h"
 
 #include "skua/scope.h"
 
@@ -70,12 +71,14 @@ struct skua_scope {
 	skua_task *first; /* of the results that have come: a list, or a heap */
 	bool has_deadline;
 	struct sk_timer deadline;
+	struct sk_token_listener listening; /* to a token, or to none */
 
 	/* The children's. */
 	SK_ATOMIC(int64_t) open SK_ALIGNED;
-	SK_ATOMIC(uint64_t) numbers;    /* spawns so far, if results are wanted */
-	SK_ATOMIC(skua_task *) ended;   /* newest first, linked by their extensions */
-	SK_ATOMIC(uint32_t) references; /* one of the owner's, one of an armed deadline's */
+	SK_ATOMIC(uint64_t) numbers;  /* spawns so far, if results are wanted */
+	SK_ATOMIC(skua_task *) ended; /* newest first, linked by their extensions */
+	SK_ATOMIC(uint32_t)
+	references; /* of the owner, an armed deadline, a token's cancellation */
 	sk_slot done, news, room;
 	sk_mutex lock;
 	skua_task *pending;                /* a list, linked by their extensions */

@@ -287,7 +287,7 @@ static int64_t try_what_is_refused(skua_cx *cx, struct refused *self)
 	T_EQ(skua_scope_new(cx, &options, &self->scope), -EINVAL);
 	options = (skua_scope_options){.struct_size = sizeof options, .reserved = 1};
 	T_EQ(skua_scope_new(cx, &options, &self->scope), -EINVAL);
-	options = (skua_scope_options){.struct_size = sizeof options, .more = {0, 1}};
+	options = (skua_scope_options){.struct_size = sizeof options, .more = 1};
 	T_EQ(skua_scope_new(cx, &options, &self->scope), -EINVAL);
 	T_EQ(skua_scope_new(cx, NULL, NULL), -EINVAL);
 	T_NULL(self->scope);

@@ -30,6 +30,7 @@
 #ifndef SKUA_SCOPE_H
 #define SKUA_SCOPE_H
 
+#include "cancel.h"
 #include "future.h"
 #include "task.h"
 
@@ -53,7 +54,9 @@ typedef struct skua_scope_options {
 	uint32_t limit;     /* how many children run at once; 0: all. Others wait, in order */
 	uint32_t reserved;  /* 0 */
 	uint64_t deadline;  /* a moment of skua_now() at which it is cancelled; 0: none */
-	uint64_t more[2];   /* 0 */
+	skua_token
+		*token; /* cancelled with this one, of which the scope keeps a reference; or NULL */
+	uint64_t more;  /* 0 */
 } skua_scope_options;
 
 /* One child's result. */
@@ -117,7 +120,8 @@ SKUA_API SKUA_MUST_USE skua_poll skua_scope_next(skua_cx *cx, skua_scope *scope,
  * gives -ECANCELED then: so nothing is left behind, and a skua_timeout around it works.
  *
  * Ready with 0; -ECANCELED if it was interrupted; else with what came first of the error of a
- * child, -ETIMEDOUT (the deadline passed) and -ECANCELED (skua_scope_cancel). The -ECANCELED of a
+ * child, -ETIMEDOUT (the deadline passed), -EINTR (its token was cancelled) and -ECANCELED
+ * (skua_scope_cancel). The -ECANCELED of a
  * child that was itself cancelled is no error. -EINVAL if scope or *scope is NULL or the caller is
  * not its owner; -ENOMEM (only under a foreign executor): then *scope is kept. From a poll of the
  * owner's.

@@ -488,3 +488,31 @@ MC_SCENARIO(scope, a_value_is_released_by_one_of_two)
 	sk_obligations_take_back(&owner->obligations, owner);
 	finish();
 }
+
+/* ---- A token ---- */
+
+static skua_token *token;
+
+static void cancels_the_token(void *unused)
+{
+	(void)unused;
+	sk_token_cancel(token);
+}
+
+/* The token is cancelled while the scope is joined: nobody is told after the scope is gone. */
+MC_SCENARIO(scope, token_cancelled_against_the_end)
+{
+	skua_scope_options options = {.struct_size = sizeof options};
+	skua_poll result;
+
+	mc_assert(sk_token_new(NULL, &token) == 0);
+	options.token = token;
+	begin(&options, 1);
+	mc_start(ends, 0);
+	mc_start(cancels_the_token, 0);
+	result = join();
+	mc_assert(result == 0 || result == -EINTR);
+	mc_assert(written[0] == 1);
+	finish();
+	sk_token_release(token);
+}
