@@ -5,6 +5,7 @@
 #include <fcntl.h>
 
 #include "executor_support.h"
+#include "sched/task.h"
 
 /* ---- Operations of a runtime, polled by hand ---- */
 
@@ -492,6 +493,43 @@ T_TEST(waker, wakes_from_many_threads_are_never_lost)
 	skua_runtime_stats(rt, &stats);
 	/* Wakes before a poll are one wake. */
 	T_LE(stats.polls, (uint64_t)state.goal + 1);
+	T_EQ(skua_runtime_free(rt), 0);
+}
+
+/* Clones the waker of another task, many times, and drops the clones; and so of its own. */
+static skua_poll clones_of_another(skua_cx *cx, void *argument)
+{
+	struct counter *other = argument;
+	skua_waker clones[100];
+
+	for (int i = 0; i < 100; i++)
+		T_EQ(skua_waker_clone(i % 2 == 0 ? &other->waker : skua_cx_waker(cx), &clones[i]),
+		     0);
+	for (int i = 0; i < 100; i++)
+		skua_waker_drop(&clones[i]);
+	return 0;
+}
+
+/* With the last waker the cell goes, and with none before. */
+static int references_of(const skua_task *task)
+{
+	return (int)(sk_load(&task->state, SK_RELAXED) / SK_TASK_REFERENCE);
+}
+
+T_TEST(waker, a_poll_clones_that_of_another_task)
+{
+	skua_runtime *rt = runtime_of(2);
+	struct counter state = {.goal = 1};
+	skua_task *task = start(rt, counts, &state);
+
+	WAIT_UNTIL(state.ready);
+	/* Its life, the handle, the waker. */
+	WAIT_UNTIL(references_of(task) == 3);
+	T_EQ(run(rt, clones_of_another, &state), 0);
+	T_EQ(references_of(task), 3);
+	atomic_store(&state.written, 1);
+	skua_waker_wake(&state.waker);
+	T_EQ(skua_task_wait(&task), 1);
 	T_EQ(skua_runtime_free(rt), 0);
 }
 
