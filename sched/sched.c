@@ -6,7 +6,7 @@
 #include <stdio.h>
 
 #include "sched/guard.h"
-#include "sched/log.h"
+#include "sched/report.h"
 #include "sched/task.h"
 #include "sched/worker.h"
 
@@ -497,15 +497,11 @@ void sk_sched_stop(struct sk_sched *sched)
 struct remains {
 	skua_task *first;
 	unsigned count;
+	struct sk_dropped_report report;
 };
 
 static void abandon(struct remains *remains, skua_task *task)
 {
-	const skua_future_ops *ops = task->future->ops;
-
-	sk_log(SKUA_LOG_WARN, "task %s did not end in time and is dropped (at line %u of %s)",
-	       sk_task_name(task), task->future->line,
-	       ops->file != NULL ? ops->file : "an unknown file");
 	sk_task_abandon(task);
 	task->owned_next = remains->first;
 	remains->first = task;
@@ -515,8 +511,10 @@ static void abandon(struct remains *remains, skua_task *task)
 /* A task out of a queue: if it is in a list as well, it is left to that. */
 static void abandon_queued(struct remains *remains, skua_task *task)
 {
-	if (task != NULL && !task->owned)
-		abandon(remains, task);
+	if (task == NULL || task->owned)
+		return;
+	sk_report_dropped(&remains->report, task);
+	abandon(remains, task);
 }
 
 static void abandon_queues(struct remains *remains, struct sk_worker *worker)
@@ -551,16 +549,26 @@ static void abandon_owned(struct remains *remains, struct sk_worker *worker)
 	}
 }
 
+static void report_owned(struct remains *remains, struct sk_worker *worker)
+{
+	for (skua_task *task = worker->owned; task != NULL; task = task->owned_next)
+		if (!sk_task_is_complete(task))
+			sk_report_dropped(&remains->report, task);
+}
+
 unsigned sk_sched_free(struct sk_sched *sched)
 {
 	struct remains remains = {0};
 
+	for (uint32_t i = 0; i < sk_sched_width(sched); i++)
+		report_owned(&remains, sched->workers[i]);
 	/* First what is only in queues, then the lists: waking a joiner may queue it again, but
 	 * such a joiner has been polled, so it is in a list. */
 	for (uint32_t i = 0; i < sk_sched_width(sched); i++)
 		abandon_queues(&remains, sched->workers[i]);
 	for (uint32_t i = 0; i < sk_sched_width(sched); i++)
 		abandon_owned(&remains, sched->workers[i]);
+	sk_report_dropped_end(&remains.report);
 	sk_blocking_join(&sched->blocking);
 	sk_guard_wait();
 	sk_blocking_destroy(&sched->blocking);
