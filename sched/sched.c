@@ -209,18 +209,13 @@ void sk_sched_queue_on(struct sk_sched *sched, unsigned index, skua_task *task)
 }
 #endif
 
-static bool is_open(struct sk_sched *sched)
-{
-	return sk_load(&sched->phase, SK_RELAXED) == SK_PHASE_OPEN;
-}
-
 int sk_sched_begin_spawn(struct sk_sched *sched, struct sk_spawning *spawning)
 {
 	struct sk_worker *worker = sk_worker_current();
 
 	spawning->worker = worker != NULL && worker->sched == sched ? worker : NULL;
 	if (spawning->worker != NULL) {
-		if (!is_open(sched))
+		if (!sk_sched_is_open(sched))
 			return -ESHUTDOWN;
 		sk_count(&worker->spawned, 1);
 		return 0;
@@ -270,7 +265,7 @@ int sk_sched_spawn(struct sk_sched *sched, const skua_future *future, skua_task 
 {
 	skua_task *task;
 
-	if (!is_open(sched))
+	if (!sk_sched_is_open(sched))
 		return -ESHUTDOWN;
 	task = sk_task_new(sched, future, future->ops->size, handle != NULL);
 	if (task == NULL)
@@ -283,7 +278,7 @@ int sk_sched_spawn_with(struct sk_sched *sched, const skua_future *future,
 {
 	skua_task *task;
 
-	if (!is_open(sched))
+	if (!sk_sched_is_open(sched))
 		return -ESHUTDOWN;
 	if (options->name != NULL)
 		task = sk_task_new_extended(sched, future, future->ops->size, handle != NULL);
@@ -303,7 +298,7 @@ int sk_sched_spawn_reference(struct sk_sched *sched, skua_future *future, sk_wai
 	skua_task *task;
 	int rc;
 
-	if (!is_open(sched))
+	if (!sk_sched_is_open(sched))
 		return -ESHUTDOWN;
 	task = sk_task_new(sched, NULL, 0, true);
 	if (task == NULL)

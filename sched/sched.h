@@ -111,6 +111,13 @@ static inline uint32_t sk_sched_width(struct sk_sched *sched)
 	return sk_load(&sched->width, SK_RELAXED);
 }
 
+/* Whether something new may be begun: it is not being freed. Any thread; who must not be too late looks
+ * again in the guard (guard.h). */
+static inline bool sk_sched_is_open(struct sk_sched *sched)
+{
+	return sk_load(&sched->phase, SK_RELAXED) == SK_PHASE_OPEN;
+}
+
 /* Makes a scheduler; its workers do not run yet. Returns 0 or -ENOMEM. */
 int sk_sched_new(const struct sk_sched_options *options, struct sk_sched **out);
 
