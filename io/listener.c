@@ -87,6 +87,8 @@ int skua_listen(skua_runtime *runtime, const skua_addr *addr, const skua_listen_
 		return -EINVAL;
 	if (options != NULL && (options->struct_size != sizeof *options || options->backlog < 0))
 		return -EINVAL;
+	if (!sk_sched_is_open(sk_io_of(runtime)->sched))
+		return -ESHUTDOWN;
 	fd = open_socket(addr, options != NULL ? options : &defaults);
 	if (fd < 0)
 		return fd;
@@ -173,6 +175,11 @@ static skua_poll attempt_accept(skua_cx *cx, struct sk_source *source, void *arg
 	 * the place is held: before, a close may be about to free what is read. */
 	if (source->retry == NULL)
 		return -EBADF;
+	/* Who goes on after its -ECANCELED gets no more connections. */
+	if (!sk_sched_is_open(source->driver->io->sched)) {
+		skua_timer_cancel(source->retry);
+		return -ESHUTDOWN;
+	}
 	/* In a pause for want of descriptors, new connections are no reason to try. */
 	if (sk_timer_is_armed(sk_timer_of(source->retry))) {
 		skua_poll result = pause_accept(cx, source);

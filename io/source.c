@@ -261,7 +261,7 @@ static void take_read_back(struct sk_obligation *obligation, skua_task *task)
 	take_back((struct sk_source *)(void *)source, SK_READ, task);
 }
 
-static const struct sk_obligation_ops read_ops = {take_read_back, "reading a descriptor"};
+static const struct sk_obligation_ops read_ops = {take_read_back, "reading a descriptor", true};
 
 static void take_write_back(struct sk_obligation *obligation, skua_task *task)
 {
@@ -270,7 +270,7 @@ static void take_write_back(struct sk_obligation *obligation, skua_task *task)
 	take_back((struct sk_source *)(void *)source, SK_WRITE, task);
 }
 
-static const struct sk_obligation_ops write_ops = {take_write_back, "writing a descriptor"};
+static const struct sk_obligation_ops write_ops = {take_write_back, "writing a descriptor", true};
 
 /* Takes the direction, or goes on with an operation that was pending, whose reference becomes the
  * use of this poll; all in one step. */

@@ -98,7 +98,7 @@ static void take_back(struct sk_obligation *obligation, skua_task *task)
 						    offsetof(struct sk_blocking_wait, obligation)));
 }
 
-static const struct sk_obligation_ops obligation_ops = {take_back, "room for a blocking job"};
+static const struct sk_obligation_ops obligation_ops = {take_back, "room for a blocking job", true};
 
 /* Takes a place, or begins to wait for one. Returns 0, SKUA_PENDING, -ESHUTDOWN, -ENOMEM. */
 static skua_poll begin(struct sk_blocking *pool, struct sk_blocking_wait *wait, uint32_t kind_index,

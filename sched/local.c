@@ -116,7 +116,7 @@ static void take_back(struct sk_obligation *obligation, skua_task *task)
 	sk_free_sized(holder, sizeof *holder);
 }
 
-static const struct sk_obligation_ops obligation_ops = {take_back, "task-local values"};
+static const struct sk_obligation_ops obligation_ops = {take_back, "task-local values", false};
 
 /* Where the pointer to the table is; NULL: nowhere yet. */
 static struct sk_locals **find_place(const skua_task *task)

@@ -9,6 +9,7 @@
 #ifndef SKUA_SCHED_OBLIGATION_H
 #define SKUA_SCHED_OBLIGATION_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "skua/future.h"
@@ -19,7 +20,8 @@ struct sk_obligation;
 struct sk_obligation_ops {
 	/* Called at the end of the task, when the obligation is out of the list already. */
 	void (*take_back)(struct sk_obligation *self, skua_task *task);
-	const char *name; /* for dumps */
+	const char *name; /* for dumps and reports */
+	bool is_wait;     /* something that the task waits for, or may */
 };
 
 struct sk_obligation {

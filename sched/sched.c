@@ -6,7 +6,7 @@
 #include <stdio.h>
 
 #include "sched/guard.h"
-#include "sched/log.h"
+#include "sched/report.h"
 #include "sched/task.h"
 #include "sched/worker.h"
 
@@ -209,18 +209,13 @@ void sk_sched_queue_on(struct sk_sched *sched, unsigned index, skua_task *task)
 }
 #endif
 
-static bool is_open(struct sk_sched *sched)
-{
-	return sk_load(&sched->phase, SK_RELAXED) == SK_PHASE_OPEN;
-}
-
 int sk_sched_begin_spawn(struct sk_sched *sched, struct sk_spawning *spawning)
 {
 	struct sk_worker *worker = sk_worker_current();
 
 	spawning->worker = worker != NULL && worker->sched == sched ? worker : NULL;
 	if (spawning->worker != NULL) {
-		if (!is_open(sched))
+		if (!sk_sched_is_open(sched))
 			return -ESHUTDOWN;
 		sk_count(&worker->spawned, 1);
 		return 0;
@@ -270,7 +265,7 @@ int sk_sched_spawn(struct sk_sched *sched, const skua_future *future, skua_task 
 {
 	skua_task *task;
 
-	if (!is_open(sched))
+	if (!sk_sched_is_open(sched))
 		return -ESHUTDOWN;
 	task = sk_task_new(sched, future, future->ops->size, handle != NULL);
 	if (task == NULL)
@@ -283,7 +278,7 @@ int sk_sched_spawn_with(struct sk_sched *sched, const skua_future *future,
 {
 	skua_task *task;
 
-	if (!is_open(sched))
+	if (!sk_sched_is_open(sched))
 		return -ESHUTDOWN;
 	if (options->name != NULL)
 		task = sk_task_new_extended(sched, future, future->ops->size, handle != NULL);
@@ -303,7 +298,7 @@ int sk_sched_spawn_reference(struct sk_sched *sched, skua_future *future, sk_wai
 	skua_task *task;
 	int rc;
 
-	if (!is_open(sched))
+	if (!sk_sched_is_open(sched))
 		return -ESHUTDOWN;
 	task = sk_task_new(sched, NULL, 0, true);
 	if (task == NULL)
@@ -478,6 +473,38 @@ bool sk_sched_drain(struct sk_sched *sched, uint64_t deadline)
 	return ended;
 }
 
+void sk_sched_worker_told(struct sk_worker *worker)
+{
+	struct sk_sched *sched = worker->sched;
+
+	sk_mutex_lock(&sched->drain_lock);
+	worker->has_told = true;
+	sk_cond_signal(&sched->drained);
+	sk_mutex_unlock(&sched->drain_lock);
+}
+
+/* A spare worker that comes later has no list yet. */
+static bool has_everybody_told(struct sk_sched *sched)
+{
+	for (uint32_t i = 0; i < sk_sched_width(sched); i++)
+		if (!sched->workers[i]->has_told)
+			return false;
+	return true;
+}
+
+bool sk_sched_wait_until_told(struct sk_sched *sched)
+{
+	bool waited = false;
+
+	sk_mutex_lock(&sched->drain_lock);
+	while (!has_everybody_told(sched)) {
+		sk_cond_wait(&sched->drained, &sched->drain_lock);
+		waited = true;
+	}
+	sk_mutex_unlock(&sched->drain_lock);
+	return waited;
+}
+
 void sk_sched_stop(struct sk_sched *sched)
 {
 	/* Relaxed: sk_sched_close has been called before, by this thread, and its fence releases what
@@ -497,15 +524,11 @@ void sk_sched_stop(struct sk_sched *sched)
 struct remains {
 	skua_task *first;
 	unsigned count;
+	struct sk_dropped_report report;
 };
 
 static void abandon(struct remains *remains, skua_task *task)
 {
-	const skua_future_ops *ops = task->future->ops;
-
-	sk_log(SKUA_LOG_WARN, "task %s did not end in time and is dropped (at line %u of %s)",
-	       sk_task_name(task), task->future->line,
-	       ops->file != NULL ? ops->file : "an unknown file");
 	sk_task_abandon(task);
 	task->owned_next = remains->first;
 	remains->first = task;
@@ -515,8 +538,10 @@ static void abandon(struct remains *remains, skua_task *task)
 /* A task out of a queue: if it is in a list as well, it is left to that. */
 static void abandon_queued(struct remains *remains, skua_task *task)
 {
-	if (task != NULL && !task->owned)
-		abandon(remains, task);
+	if (task == NULL || task->owned)
+		return;
+	sk_report_dropped(&remains->report, task);
+	abandon(remains, task);
 }
 
 static void abandon_queues(struct remains *remains, struct sk_worker *worker)
@@ -551,16 +576,26 @@ static void abandon_owned(struct remains *remains, struct sk_worker *worker)
 	}
 }
 
+static void report_owned(struct remains *remains, struct sk_worker *worker)
+{
+	for (skua_task *task = worker->owned; task != NULL; task = task->owned_next)
+		if (!sk_task_is_complete(task))
+			sk_report_dropped(&remains->report, task);
+}
+
 unsigned sk_sched_free(struct sk_sched *sched)
 {
 	struct remains remains = {0};
 
+	for (uint32_t i = 0; i < sk_sched_width(sched); i++)
+		report_owned(&remains, sched->workers[i]);
 	/* First what is only in queues, then the lists: waking a joiner may queue it again, but
 	 * such a joiner has been polled, so it is in a list. */
 	for (uint32_t i = 0; i < sk_sched_width(sched); i++)
 		abandon_queues(&remains, sched->workers[i]);
 	for (uint32_t i = 0; i < sk_sched_width(sched); i++)
 		abandon_owned(&remains, sched->workers[i]);
+	sk_report_dropped_end(&remains.report);
 	sk_blocking_join(&sched->blocking);
 	sk_guard_wait();
 	sk_blocking_destroy(&sched->blocking);

@@ -16,7 +16,7 @@ enum { CANCEL_BATCH = 64 };
 
 static void take_back(struct sk_obligation *obligation, skua_task *task);
 
-static const struct sk_obligation_ops obligation_ops = {take_back, "scope"};
+static const struct sk_obligation_ops obligation_ops = {take_back, "scope", true};
 
 static skua_scope *scope_of_obligation(struct sk_obligation *obligation)
 {

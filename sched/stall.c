@@ -6,6 +6,7 @@
 
 #include "sched/backtrace.h"
 #include "sched/log.h"
+#include "sched/report.h"
 #include "sched/sched.h"
 #include "sched/task.h"
 #include "sched/worker.h"
@@ -48,17 +49,15 @@ static bool peek_string(char *copy, size_t size, const char *string)
 
 static void peek_task(const skua_task *task, struct subject *subject)
 {
-	skua_future *place, future;
-	skua_future_ops ops;
+	struct sk_task_seen seen;
 
-	if (!sk_peek(&place, &task->future, sizeof(void *)) ||
-	    !sk_peek(&future, place, sizeof future) || !sk_peek(&ops, future.ops, sizeof ops))
+	if (!sk_report_peek(task, &seen))
 		return;
-	if (ops.name == NULL || !peek_string(subject->name, sizeof subject->name, ops.name))
+	if (seen.name == NULL || !peek_string(subject->name, sizeof subject->name, seen.name))
 		snprintf(subject->name, sizeof subject->name, "unnamed");
-	if (ops.file == NULL || !peek_string(subject->file, sizeof subject->file, ops.file))
+	if (seen.file == NULL || !peek_string(subject->file, sizeof subject->file, seen.file))
 		snprintf(subject->file, sizeof subject->file, "an unknown file");
-	subject->line = future.line;
+	subject->line = seen.line;
 }
 
 /* False: the poll is over, or there is none. */

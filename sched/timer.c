@@ -204,7 +204,7 @@ static void take_back(struct sk_obligation *obligation, skua_task *task)
 						    offsetof(struct sk_timer, obligation)));
 }
 
-static const struct sk_obligation_ops obligation_ops = {take_back, "timer"};
+static const struct sk_obligation_ops obligation_ops = {take_back, "timer", true};
 
 /* The user's side of arming. */
 static void attach(struct sk_timer *timer, struct sk_timer_entry *entry, uint64_t deadline,

@@ -270,7 +270,7 @@ static void take_back(struct sk_obligation *obligation, skua_task *task)
 						   offsetof(struct sk_token_waiter, obligation)));
 }
 
-static const struct sk_obligation_ops obligation_ops = {take_back, "token"};
+static const struct sk_obligation_ops obligation_ops = {take_back, "token", true};
 
 skua_poll sk_token_wait_begin(struct sk_token_waiter *waiter, skua_token *token, const skua_cx *cx)
 {

@@ -5,6 +5,7 @@
 #include <sched.h>
 
 #include "memory_support.h"
+#include "net_support.h"
 #include "runtime/runtime.h"
 #include "sched/guard.h"
 #include "sched/task.h"
@@ -490,4 +491,96 @@ T_TEST(shutdown, a_task_that_was_not_cancelled_is_told_once)
 	T_EQ(stage, 2);
 	T_EQ(skua_task_wait(&task), -ESHUTDOWN);
 	T_EQ(results[0], 1);
+}
+
+/* ---- Nothing new ---- */
+
+/* A server that goes on when it is told to stop, and tries everything that would begin something. */
+struct persistent {
+	skua_coro co;
+	skua_listener *listener, *second;
+	skua_tcp *conn;
+	skua_timer timer;
+	skua_addr addr;
+	atomic_int *told;
+	int64_t rc;
+	int64_t *results;
+};
+
+enum { ACCEPT, ACCEPT_AGAIN, ACCEPT_IN_TIME, LISTEN, SPAWN, SPAWN_JOB, ATTEMPTS };
+
+static int64_t no_job(void *unused)
+{
+	(void)unused;
+	return 0;
+}
+
+static void begin_something(skua_cx *cx, struct persistent *self)
+{
+	struct call call = call_of(count_poll, NULL);
+	skua_runtime *rt = skua_cx_runtime(cx);
+
+	self->results[LISTEN] = skua_listen(rt, &self->addr, NULL, &self->second);
+	self->results[SPAWN] = skua_spawn(rt, &call.future, NULL);
+	self->results[SPAWN_JOB] = skua_spawn_blocking(rt, no_job, NULL, 0, NULL);
+}
+
+static skua_poll persistent(skua_cx *cx, struct persistent *self)
+{
+	SKUA_BEGIN(self);
+	SKUA_AWAIT(self->rc = skua_accept(cx, self->listener, &self->conn));
+	self->results[ACCEPT] = self->rc;
+	atomic_store(self->told, 1);
+	/* A client comes meanwhile. */
+	SKUA_AWAIT(self->rc = skua_sleep(cx, &self->timer, 50 * SKUA_MSEC));
+	SKUA_AWAIT(self->rc = skua_accept(cx, self->listener, &self->conn));
+	self->results[ACCEPT_AGAIN] = self->rc;
+	SKUA_AWAIT(self->rc = skua_timeout(cx, &self->timer, 3600 * SKUA_SEC,
+					   skua_accept(cx, self->listener, &self->conn)));
+	self->results[ACCEPT_IN_TIME] = self->rc;
+	begin_something(cx, self);
+	SKUA_END(0);
+}
+SKUA_CORO(persistent, struct persistent);
+
+static void *connect_when_told(void *argument)
+{
+	struct persistent *server = argument;
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	char byte;
+
+	T_GE(fd, 0);
+	WAIT_UNTIL(atomic_load(server->told) == 1);
+	connect_fd(fd, &server->addr);
+	/* It stays in the backlog, and is closed. */
+	T_LE(recv(fd, &byte, 1, 0), 0);
+	close(fd);
+	return NULL;
+}
+
+T_ON_EACH_IO(shutdown, nothing_new_is_begun)
+{
+	struct net net = {.rt = NULL};
+	int64_t results[ATTEMPTS] = {0};
+	struct persistent server = {.co = SKUA_CORO_INIT(persistent), .results = results};
+	atomic_int told = 0;
+	skua_task *task;
+	pthread_t client;
+	skua_config config;
+
+	quiet_config(&config, 2, kind);
+	config.shutdown_ms = 20000;
+	net.rt = runtime_with(&config);
+	net.listener = listen_on(net.rt, "127.0.0.1", NULL, &net.addr);
+	server.listener = net.listener;
+	server.told = &told;
+	T_EQ(skua_addr_parse(&server.addr, "127.0.0.1", skua_addr_port(&net.addr)), 0);
+	task = start_future(net.rt, &server.co);
+	T_EQ(pthread_create(&client, NULL, connect_when_told, &server), 0);
+	T_EQ(skua_runtime_free(net.rt), 0);
+	T_EQ(pthread_join(client, NULL), 0);
+	T_EQ(skua_task_wait(&task), 0);
+	T_EQ(results[ACCEPT], -ECANCELED);
+	for (int i = ACCEPT_AGAIN; i < ATTEMPTS; i++)
+		T_EQ(results[i], -ESHUTDOWN);
 }

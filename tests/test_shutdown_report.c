@@ -69,6 +69,15 @@ static unsigned count_of(const char *text, const char *words)
 	return count;
 }
 
+/* This file and a line of it, as a report has them. */
+static const char *place_of(int line)
+{
+	static char place[300];
+
+	snprintf(place, sizeof place, "%s:%d", __FILE__, line);
+	return place;
+}
+
 /* ---- Jobs ---- */
 
 T_TEST(shutdown_report, jobs_that_do_not_end_are_named)
@@ -139,6 +148,8 @@ struct stuck {
 	int64_t rc;
 };
 
+enum { STUCK_LINE = __LINE__ + 5 };
+
 static skua_poll stuck(skua_cx *cx, struct stuck *self)
 {
 	SKUA_BEGIN(self);
@@ -150,18 +161,18 @@ SKUA_CORO(stuck, struct stuck);
 
 T_TEST(shutdown_report, a_poll_that_does_not_return_is_named)
 {
+	const skua_spawn_options options = {.struct_size = sizeof options, .name = "indexer"};
 	struct stuck future = {.co = SKUA_CORO_INIT(stuck)};
 	skua_task *task;
 	char text[4096];
 
 	begin(2, 20);
-	task = start_future(rt, &future.co);
+	T_EQ(skua_spawn_with(rt, &future.co, &options, &task), 0);
 	WAIT_UNTIL(running == 1);
 	T_EQ(free_until("waited for", text, sizeof text), 0);
-	T_NOT_NULL(
-		strstr(text, "shutdown: task stuck is in a poll that does not return, on worker "));
-	T_NOT_NULL(strstr(text, "test_shutdown_report.c): it is waited for\n"));
-	T_NULL(strstr(text, "line 0 of"));
+	T_NOT_NULL(strstr(text,
+			  "shutdown: task indexer is in a poll that does not return, on worker "));
+	T_NOT_NULL(strstr(text, place_of(STUCK_LINE)));
 	T_EQ(count_of(text, "waited for"), 1);
 	T_EQ(skua_task_wait(&task), 3);
 }
@@ -185,4 +196,136 @@ T_TEST(shutdown_report, a_task_that_sleeps_is_dropped_and_not_waited_for)
 	capture_stop(&captured, text, sizeof text);
 	T_NOT_NULL(strstr(text, "task call did not end in time and is dropped"));
 	T_NULL(strstr(text, "waited for"));
+}
+
+/* ---- Tasks that are dropped ---- */
+
+/* Ignores that it is cancelled, and goes on to wait. */
+struct deaf {
+	skua_coro co;
+	operation *awaits;
+	void *argument;
+	int64_t rc;
+};
+
+enum { DEAF_LINE = __LINE__ + 7 };
+
+static skua_poll deaf(skua_cx *cx, struct deaf *self)
+{
+	SKUA_BEGIN(self);
+	for (;;) {
+		atomic_fetch_add(&running, 1);
+		SKUA_AWAIT(self->rc = self->awaits(cx, self->argument));
+	}
+	SKUA_END(0);
+}
+SKUA_CORO(deaf, struct deaf);
+
+static void start_deaf(const char *name, operation *awaits, void *argument, skua_task **task)
+{
+	const skua_spawn_options options = {.struct_size = sizeof options, .name = name};
+	struct deaf future = {.co = SKUA_CORO_INIT(deaf), .awaits = awaits, .argument = argument};
+
+	T_EQ(skua_spawn_with(rt, &future.co, &options, task), 0);
+}
+
+/* Frees the runtime, whose tasks are dropped; what was written is in the result. */
+static const char *free_and_drop(void)
+{
+	static char text[32768];
+
+	capture_start(&captured);
+	T_EQ(skua_runtime_free(rt), -ETIMEDOUT);
+	capture_stop(&captured, text, sizeof text);
+	return text;
+}
+
+static void is_told(const char *text, const char *name, int line, const char *what)
+{
+	char expected[512];
+
+	snprintf(expected, sizeof expected,
+		 "skua: warning: shutdown: task %s did not end in time and is dropped, at %s; %s\n",
+		 name, place_of(line), what);
+	T_ASSERT_MSG(count_of(text, expected) == 1, "no line \"%s\" in\n%s", expected, text);
+}
+
+static skua_timer timers[2];
+
+static skua_poll sleeps(skua_cx *cx, void *unused)
+{
+	(void)unused;
+	return skua_sleep(cx, &timers[0], 3600 * SKUA_SEC);
+}
+
+static skua_poll yields(skua_cx *cx, void *unused)
+{
+	(void)unused;
+	return skua_yield(cx);
+}
+
+static skua_poll waits_for_a_token(skua_cx *cx, void *token)
+{
+	static skua_token_waiter waiter;
+
+	return skua_timeout(cx, &timers[1], 3600 * SKUA_SEC, skua_token_wait(cx, &waiter, token));
+}
+
+static skua_poll joins(skua_cx *cx, void *task)
+{
+	return skua_join(cx, task);
+}
+
+T_TEST(shutdown_report, what_tasks_waited_for_is_told)
+{
+	static skua_task *child;
+	skua_token *token;
+	const char *text;
+
+	T_EQ(skua_token_new(NULL, &token), 0);
+	begin(2, 100);
+	start_deaf("sleeper", sleeps, NULL, &child);
+	start_deaf("parent", joins, &child, NULL);
+	start_deaf("yielder", yields, NULL, NULL);
+	start_deaf("listener", waits_for_a_token, token, NULL);
+	WAIT_UNTIL(running >= 4);
+	text = free_and_drop();
+	is_told(text, "sleeper", DEAF_LINE, "pending: timer; task parent awaits it");
+	is_told(text, "parent", DEAF_LINE, "it waits for another task, or a waker");
+	is_told(text, "yielder", DEAF_LINE, "it was about to go on");
+	is_told(text, "listener", DEAF_LINE, "pending: timer, token");
+	T_EQ(count_of(text, "is dropped"), 4);
+	skua_detach(&child);
+	skua_token_release(token);
+}
+
+T_TEST(shutdown_report, of_many_tasks_the_first_are_named)
+{
+	enum { TASKS = 50, NAMED = 20 };
+	const char *text;
+
+	begin(2, 20);
+	for (int i = 0; i < TASKS; i++)
+		start_deaf("one of many", parked, NULL, NULL);
+	WAIT_UNTIL(running >= TASKS);
+	text = free_and_drop();
+	T_EQ(count_of(text, "task one of many did not end in time and is dropped, at "), NAMED);
+	T_EQ(count_of(text, "skua: warning: shutdown: and 30 more tasks are dropped\n"), 1);
+}
+
+/* Who keeps the only worker from it. */
+T_TEST(shutdown_report, a_task_that_was_never_polled_is_told_as_such)
+{
+	struct stuck future = {.co = SKUA_CORO_INIT(stuck)};
+	struct call never_polled = call_of(parked, NULL);
+	char text[4096];
+	skua_task *task;
+
+	begin(1, 20);
+	task = start_future(rt, &future.co);
+	WAIT_UNTIL(running == 1);
+	T_EQ(skua_spawn(rt, &never_polled.future, NULL), 0);
+	T_EQ(free_until("waited for", text, sizeof text), -ETIMEDOUT);
+	T_NOT_NULL(strstr(text, "it has never been polled\n"));
+	T_EQ(skua_task_wait(&task), 3);
 }

@@ -69,7 +69,8 @@ typedef struct skua_listen_options {
 
 /*
  * Opens a listening socket. SO_REUSEADDR is set. `options` may be NULL. Returns 0; the system's
- * error, -EADDRINUSE above all; -EINVAL; -ENOMEM. Any thread; never blocks.
+ * error, -EADDRINUSE above all; -EINVAL; -ENOMEM; -ESHUTDOWN if the runtime is being freed. Any
+ * thread; never blocks.
  */
 SKUA_API SKUA_MUST_USE int skua_listen(skua_runtime *runtime, const skua_addr *addr,
 				       const skua_listen_options *options,
@@ -83,7 +84,9 @@ SKUA_API SKUA_MUST_USE int skua_listener_addr(const skua_listener *listener, sku
  * Awaits the next connection. Ready with 0, and *conn is the caller's. Connections that died in the
  * queue are passed over. While the process or the system is out of descriptors or of memory for
  * sockets, it goes on waiting and tries again every 50 ms: nothing spins, and connections that
- * wait in the backlog are served once there is room. From a poll.
+ * wait in the backlog are served once there is room. While the runtime is being freed nothing is
+ * accepted any more: after the -ECANCELED that every task gets once this is -ESHUTDOWN, and the
+ * backlog goes with the listener. From a poll.
  */
 SKUA_API SKUA_MUST_USE skua_poll skua_accept(skua_cx *cx, skua_listener *listener, skua_tcp **conn);
 
