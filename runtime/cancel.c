@@ -65,7 +65,8 @@ static skua_poll poll_waiter(skua_cx *cx, struct sk_token_waiter *waiter)
 {
 	skua_poll waits = sk_slot_wait(&waiter->slot, cx);
 
-	if (waits != SKUA_PENDING)
+	/* Another task's wait is left alone. */
+	if (waits != SKUA_PENDING && waits != -EBUSY)
 		sk_token_wait_end(waiter);
 	return waits;
 }
@@ -75,7 +76,8 @@ skua_poll skua_token_wait(skua_cx *cx, skua_token_waiter *storage, skua_token *t
 	struct sk_token_waiter *waiter = waiter_of(storage);
 	int interrupt;
 
-	if (token == NULL || waiter->interrupt.around > 0)
+	if (token == NULL || waiter->interrupt.around > 0 ||
+	    (sk_token_waits(waiter) && waiter->listener.token != token))
 		return -EINVAL;
 	interrupt = sk_cx_interrupt(cx);
 	if (interrupt != 0) {

@@ -84,6 +84,7 @@ static void start(struct compose *self, unsigned kind, unsigned order, skua_bran
 		  uint32_t count)
 {
 	/* The interrupt is as new after each poll; what belongs to a poll is set by it. */
+	self->interrupt.is_composition = true;
 	self->branches = branches;
 	self->value = 0;
 	self->passed_on = 0;
@@ -274,8 +275,8 @@ static void leave(skua_cx *cx, struct compose *self)
 	cx->shields--;
 }
 
-/* How many bits a number has: the power of two to this is more than it. */
-static unsigned bits_of(uint32_t number)
+/* How many bits a number has: two to the power of this is more than it. */
+static inline unsigned bits_of(uint32_t number)
 {
 	return number > 0 ? 32 - (unsigned)__builtin_clz(number) : 0;
 }
@@ -299,7 +300,7 @@ static bool begin(skua_cx *cx, struct compose *self)
 	/* At least one for each: else the last ones would get none as long as the first use up all.
 	 * */
 	self->budget = cx->budget;
-	self->share = cx->budget >> bits_of(self->left);
+	self->share = cx->budget >> bits_of(self->left - 1);
 	if (self->share < 1)
 		self->share = 1;
 	enter(cx, self);
@@ -453,7 +454,9 @@ static int make(skua_group *group, skua_branch *branches, size_t count, unsigned
 		branches[i].result = SKUA_PENDING;
 	memset(group, 0, sizeof *group);
 	group->future.ops = &group_ops;
-	start(compose_of(&group->future), kind, order, branches, (uint32_t)count);
+	/* An array of none has no word either. */
+	start(compose_of(&group->future), kind, order, count > 0 ? branches : NULL,
+	      (uint32_t)count);
 	return 0;
 }
 

@@ -68,7 +68,8 @@ static skua_poll poll_timer(skua_cx *cx, struct sk_timer *timer)
 		skua_waker_wake_by_ref(skua_cx_waker(cx));
 		return SKUA_PENDING;
 	}
-	if (waits != SKUA_PENDING)
+	/* Another task's sleep is left alone. */
+	if (waits != SKUA_PENDING && waits != -EBUSY)
 		sk_timer_disarm(timer);
 	return waits;
 }
@@ -193,7 +194,7 @@ static void begin(skua_cx *cx, struct sk_timer *timer)
 {
 	int due = sk_timer_is_armed(timer) ? is_due(cx, timer) : 0;
 
-	if (due != 0)
+	if (due != 0 && timer->interrupt.around == 0)
 		timer->interrupt.error = (int16_t)(due < 0 ? due : -ETIMEDOUT);
 	timer->interrupt.is_deadline = true;
 	sk_interrupt_enter(&timer->interrupt, cx);
@@ -265,6 +266,7 @@ skua_poll skua_timeout_end(skua_cx *cx, skua_timer *storage, skua_poll result)
 uint64_t skua_cx_deadline(const skua_cx *cx)
 {
 	uint64_t nearest = SKUA_NEVER;
+	uint16_t compositions = 0;
 
 	for (const struct sk_interrupt *i = cx->interrupts; i != NULL; i = i->outer) {
 		const struct sk_timer *timer =
@@ -273,6 +275,10 @@ uint64_t skua_cx_deadline(const skua_cx *cx)
 									 interrupt));
 		uint64_t deadline;
 
+		/* What is outside a skua_shield is not in force; a composition passes it on. */
+		if ((uint16_t)(cx->shields - i->shields) > compositions)
+			break;
+		compositions += i->is_composition;
 		if (!i->is_deadline)
 			continue;
 		deadline = timer->deadline;

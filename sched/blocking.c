@@ -514,6 +514,9 @@ void sk_blocking_withdraw(skua_task *task)
 	sk_waiter_wake(waiter);
 	job_skip(pool, task);
 	sk_sched_task_ended(sched);
+	/* A paused clock does not jump while a job is queued: it may be able to now. */
+	if (!sk_clock_is_system(&sched->clock))
+		sk_sched_timer_changed(sched, 0);
 }
 
 /* ---- The end ---- */

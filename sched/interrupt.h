@@ -27,8 +27,8 @@ struct __attribute__((may_alias)) sk_interrupt {
 	bool delivered;             /* a leaf inside has been told */
 	bool is_deadline;           /* a member of a sk_timer */
 	uint8_t around;             /* how often it is in the chain: once, or a mistake */
-	uint8_t unused;
-	uint16_t shields; /* that stand around it */
+	bool is_composition;        /* a member of a struct compose, which shields as well */
+	uint16_t shields;           /* that stand around it */
 };
 
 /* Begins the poll of the operation inside. */
@@ -41,6 +41,17 @@ static inline void sk_interrupt_enter(struct sk_interrupt *self, skua_cx *cx)
 	cx->interrupts = self;
 	if (self->error != 0 && !self->delivered)
 		cx->due++;
+}
+
+/* Whether a skua_shield is around this point, rather than only compositions, which pass on what comes
+ * from outside. */
+static inline bool sk_is_shielded(const skua_cx *cx)
+{
+	uint16_t shields = cx->shields;
+
+	for (const struct sk_interrupt *i = cx->interrupts; i != NULL; i = i->outer)
+		shields -= i->is_composition;
+	return shields > 0;
 }
 
 /* Ends it. False: the same interrupt stands around itself, which is a mistake of the caller's. */

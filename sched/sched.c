@@ -7,6 +7,7 @@
 
 #include "sched/guard.h"
 #include "sched/report.h"
+#include "sched/scope.h"
 #include "sched/task.h"
 #include "sched/worker.h"
 
@@ -519,6 +520,9 @@ void sk_sched_stop(struct sk_sched *sched)
 	sk_spares_join(sched);
 }
 
+/* Scopes in scopes, up to which children are abandoned before their owners. */
+enum { DEEPEST = 64 };
+
 /* Tasks that have been abandoned, linked by `owned_next`; `next` may still be written by a thread
  * that queues them. */
 struct remains {
@@ -560,12 +564,19 @@ static void abandon_queues(struct remains *remains, struct sk_worker *worker)
 		abandon_queued(remains, task);
 }
 
-static void abandon_owned(struct remains *remains, struct sk_worker *worker)
+/* Of the tasks in a list those that are so deep in scopes (or deeper, at the most). */
+static void abandon_owned(struct remains *remains, struct sk_worker *worker, unsigned depth)
 {
-	while (worker->owned != NULL) {
-		skua_task *task = worker->owned;
+	skua_task **link = &worker->owned;
 
-		worker->owned = task->owned_next;
+	while (*link != NULL) {
+		skua_task *task = *link;
+
+		if (sk_scope_depth(task, DEEPEST) != depth) {
+			link = &task->owned_next;
+			continue;
+		}
+		*link = task->owned_next;
 		if (!sk_task_is_complete(task)) {
 			abandon(remains, task);
 			continue;
@@ -576,11 +587,23 @@ static void abandon_owned(struct remains *remains, struct sk_worker *worker)
 	}
 }
 
+/* A child that waits for its turn goes with its scope. */
+static void report_waiting(void *argument, skua_task *task)
+{
+	struct remains *remains = argument;
+
+	sk_report_dropped(&remains->report, task);
+	remains->count++;
+}
+
 static void report_owned(struct remains *remains, struct sk_worker *worker)
 {
-	for (skua_task *task = worker->owned; task != NULL; task = task->owned_next)
-		if (!sk_task_is_complete(task))
-			sk_report_dropped(&remains->report, task);
+	for (skua_task *task = worker->owned; task != NULL; task = task->owned_next) {
+		if (sk_task_is_complete(task))
+			continue;
+		sk_report_dropped(&remains->report, task);
+		sk_scopes_each_waiting(task, report_waiting, remains);
+	}
 }
 
 unsigned sk_sched_free(struct sk_sched *sched)
@@ -593,8 +616,10 @@ unsigned sk_sched_free(struct sk_sched *sched)
 	 * such a joiner has been polled, so it is in a list. */
 	for (uint32_t i = 0; i < sk_sched_width(sched); i++)
 		abandon_queues(&remains, sched->workers[i]);
-	for (uint32_t i = 0; i < sk_sched_width(sched); i++)
-		abandon_owned(&remains, sched->workers[i]);
+	/* Children before their owners, so that a drop finds what it may use. */
+	for (unsigned depth = DEEPEST + 1; depth-- > 0;)
+		for (uint32_t i = 0; i < sk_sched_width(sched); i++)
+			abandon_owned(&remains, sched->workers[i], depth);
 	sk_report_dropped_end(&remains.report);
 	sk_blocking_join(&sched->blocking);
 	sk_guard_wait();

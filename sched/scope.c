@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "sched/cx.h"
+#include "sched/interrupt.h"
 #include "sched/local.h"
 #include "sched/sched.h"
 #include "sched/worker.h"
@@ -143,7 +144,7 @@ int sk_scope_new(skua_cx *cx, struct sk_sched *sched, const skua_scope_options *
 	    !sk_token_listen(options->token, &scope->listening, &token_ops))
 		sk_scope_cancel(scope, -EINTR);
 	if (cx->task != NULL) {
-		scope->spared = cx->shields > 0 || cx->task->delivered != SK_CANCEL_NONE;
+		scope->spared = sk_is_shielded(cx) || cx->task->delivered != SK_CANCEL_NONE;
 		scope->obligation.ops = &obligation_ops;
 		sk_obligation_add(&cx->task->obligations, &scope->obligation);
 	}
@@ -216,7 +217,8 @@ skua_poll sk_scope_join(skua_cx *cx, skua_scope **handle)
 	skua_scope *scope = *handle;
 	skua_poll result;
 
-	if (sk_cx_interrupt(cx) != 0) {
+	/* Once: what else comes meanwhile is for the next await, as in compose.c. */
+	if (!scope->interrupted && sk_cx_interrupt(cx) != 0) {
 		scope->interrupted = true;
 		sk_scope_cancel(scope, -ECANCELED);
 	}
@@ -300,6 +302,35 @@ static void end_turn(skua_scope *scope)
 		queue(next);
 	else
 		sk_waiter_wake(sk_slot_fire(&scope->room));
+}
+
+void sk_scopes_each_waiting(const skua_task *owner,
+			    void (*function)(void *argument, skua_task *task), void *argument)
+{
+	for (struct sk_obligation *each = owner->obligations; each != NULL; each = each->next) {
+		if (each->ops != &obligation_ops)
+			continue;
+		for (skua_task *task = scope_of_obligation(each)->waiting; task != NULL;
+		     task = task->next)
+			function(argument, task);
+	}
+}
+
+unsigned sk_scope_depth(const skua_task *task, unsigned most)
+{
+	unsigned depth = 0;
+
+	while (depth < most) {
+		const skua_scope *scope = sk_scope_of(task);
+
+		if (scope == NULL)
+			break;
+		depth++;
+		if (scope->owner == NULL)
+			break;
+		task = scope->owner;
+	}
+	return depth;
 }
 
 /* The runtime is gone: none of those that wait will ever run. Their ends come back here. */
@@ -474,6 +505,8 @@ void sk_scope_cancel(skua_scope *scope, int error)
 	/* Release: pairs with the acquire in sk_scope_is_cancelled. */
 	if (sk_exchange(&scope->cancelled, 1, SK_RELEASE) != 0)
 		return;
+	/* The children may end meanwhile, and the owner's join with them. */
+	scope_hold(scope);
 	do {
 		sk_mutex_lock(&scope->lock);
 		for (count = 0; count < CANCEL_BATCH && scope->pending != NULL; count++) {
@@ -486,6 +519,7 @@ void sk_scope_cancel(skua_scope *scope, int error)
 			sk_task_release(batch[i]);
 		}
 	} while (count == CANCEL_BATCH);
+	scope_release(scope);
 }
 
 void sk_scope_child_waits(skua_task *task)
@@ -496,8 +530,9 @@ void sk_scope_child_waits(skua_task *task)
 	if (scope == NULL)
 		return;
 	sk_mutex_lock(&scope->lock);
-	/* Relaxed: by the lock, see scope.h. */
-	cancelled = sk_load(&scope->cancelled, SK_RELAXED) != 0;
+	/* That one of the two sees the other is by the lock, see scope.h. But the mark is set before the
+	 * lock is taken: so what came before the cancel is acquired here. */
+	cancelled = sk_scope_is_cancelled(scope);
 	if (!cancelled) {
 		sk_task_hold(task);
 		pending_add(scope, task);

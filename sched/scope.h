@@ -38,7 +38,8 @@
  *
  * The end of the owner. A task whose future is ready while it has open scopes is not complete: it
  * cancels and awaits them (sk_scopes_end), and its future is not polled again. If it is abandoned,
- * with the runtime, the scope is nobody's, and its last child frees it.
+ * with the runtime, its children are so before it (sk_sched_free); if it was a foreign executor's, the
+ * scope is nobody's, and its last child frees it.
  */
 #ifndef SKUA_SCHED_SCOPE_H
 #define SKUA_SCHED_SCOPE_H
@@ -139,6 +140,15 @@ void sk_scope_leave_result(skua_scope *scope, skua_task *task);
 
 /* When every child has ended: lets go of what was not taken. */
 void sk_scope_discard_results(skua_scope *scope);
+
+/* ---- When the runtime is freed ---- */
+
+/* In how many scopes a task is, one around the other; `most` if they are more. */
+unsigned sk_scope_depth(const skua_task *task, unsigned most);
+
+/* Calls a function for each child that waits for its turn in a scope of this owner. */
+void sk_scopes_each_waiting(const skua_task *owner,
+			    void (*function)(void *argument, skua_task *task), void *argument);
 
 /* ---- The owner, for its runner ---- */
 

@@ -33,6 +33,12 @@
  *   - A skua_shield in a branch keeps all of that away from this branch for its time.
  *   - Each branch has its share of the task's budget, at least one unit, so none starves another.
  *   - A wake polls all branches that have not ended: N branches cost N polls for each.
+ *   - No two branches wait in the same place: for the same direction of a socket, the next result of
+ *     the same scope, skua_yield, with the same timer. A place knows one waiter of a task, and takes
+ *     the second for the first.
+ *   - No two branches wait in the same place: for the same direction of a socket, the next result of the
+ *     same scope, skua_yield, the same timer. A place knows one waiter of a task, and takes the second
+ *     for the first.
  *
  * Each level of nesting takes some hundred bytes of the worker's stack while it is polled.
  */

@@ -10,8 +10,8 @@
  *     SKUA_AWAIT(self->rc = skua_scope_join(cx, &self->scope));
  *
  * No child outlives its owner: a task that ends with a scope still open is complete only when all
- * the children have ended, which are cancelled then. So a child may use what its owner owns. (The
- * idea is that of Trio's nurseries and Kotlin's coroutineScope.) A detached task, skua_spawn(rt,
+ * the children have ended, which are cancelled then. So a child may use its owner's struct; what the
+ * owner frees in its own body, it frees after the join. (The idea is that of Trio's nurseries and Kotlin's coroutineScope.) A detached task, skua_spawn(rt,
  * future, NULL), is the other kind: it belongs to the runtime, and ends when it ends or when that
  * is freed.
  *
@@ -23,6 +23,16 @@
  * inside a skua_shield, or after its owner had been told of its cancellation, is one for clean-up:
  * the cancellation of the owner does not reach it by itself. Nothing more can be spawned into a
  * cancelled scope.
+ *
+ * An interrupted skua_scope_join cancels the children; an interrupted skua_scope_next or _room does
+ * not. Where one of these is awaited under a skua_timeout, with a token or in a branch, what comes
+ * after an error is skua_scope_cancel, and then the join, or that waits for children that nobody has
+ * told:
+ *
+ *     SKUA_AWAIT(rc = skua_timeout(cx, &self->timer, SKUA_SEC, skua_scope_next(cx, scope, &result)));
+ *     if (rc < 0)
+ *             skua_scope_cancel(scope);
+ *     SKUA_AWAIT(rc = skua_scope_join(cx, &self->scope));
  *
  * Under a foreign executor a scope has no owner that could end: it must be joined, and if it has a
  * deadline, before the runtime is freed.

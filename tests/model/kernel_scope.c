@@ -282,6 +282,32 @@ MC_SCENARIO(scope, cancel_against_a_child_that_asks)
 	finish();
 }
 
+/* Who finds out at the end of its first poll, and is polled again by the same worker, sees what came
+ * before the cancel. */
+static void pends_and_asks(void *unused)
+{
+	skua_cx cx = cx_of(children[0]);
+
+	(void)unused;
+	children[0]->owned = true;
+	sk_scope_child_waits(children[0]);
+	if (children[0]->again) {
+		mc_assert(skua_cx_interrupt(&cx) == -ECANCELED);
+		mc_assert(event == 1);
+	}
+	ends(0);
+}
+
+MC_SCENARIO(scope, cancel_against_a_child_that_pends_and_asks)
+{
+	begin(&plain, 1);
+	mc_start(pends_and_asks, 0);
+	mc_start(cancels, 0);
+	mc_join_all();
+	mc_assert(join() == -ECANCELED);
+	finish();
+}
+
 /* ---- Results ---- */
 
 static skua_poll next(skua_scope_result *result)
