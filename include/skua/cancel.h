@@ -21,8 +21,9 @@ extern "C" {
  *
  * While it goes on, the cancellation of the task, the end of the runtime and every deadline outside
  * the shield wait; the next await after it is told. Deadlines inside the shield work as ever: give
- * it one, since nothing else ends it but the end of the grace period of skua_runtime_free. May be
- * nested. From a poll.
+ * it one, since nothing else ends it but the end of the grace period of skua_runtime_free. It shields
+ * what is awaited here and nothing else: the children of a scope that was opened before are told when
+ * their owner is cancelled, also while it joins them under a shield. May be nested. From a poll.
  */
 #define skua_shield(cx, operation) (skua_shield_begin(cx), skua_shield_end((cx), (operation)))
 

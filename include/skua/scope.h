@@ -11,9 +11,9 @@
  *
  * No child outlives its owner: a task that ends with a scope still open is complete only when all
  * the children have ended, which are cancelled then. So a child may use its owner's struct; what the
- * owner frees in its own body, it frees after the join. (The idea is that of Trio's nurseries and Kotlin's coroutineScope.) A detached task, skua_spawn(rt,
- * future, NULL), is the other kind: it belongs to the runtime, and ends when it ends or when that
- * is freed.
+ * owner frees in its own body, it frees after the join. (The idea is that of Trio's nurseries and
+ * Kotlin's coroutineScope.) A detached task, skua_spawn(rt, future, NULL), is the other kind: it
+ * belongs to the runtime, and ends when it ends or when that is freed.
  *
  * A scope is cancelled by the first error of a child (SKUA_ON_ERROR_CANCEL), by its deadline, by
  * skua_scope_cancel, when its owner is cancelled, or when its owner ends. Its children are then

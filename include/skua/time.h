@@ -105,6 +105,7 @@ SKUA_API SKUA_MUST_USE skua_poll skua_tick(skua_cx *cx, skua_interval *interval)
 	(skua_deadline_begin((cx), (timer), (when)), skua_timeout_end((cx), (timer), (operation)))
 
 /* The nearest deadline in force where this is called: of all skua_timeout and skua_deadline around it,
+ * up to the nearest skua_shield,
  * as a moment of skua_now(); SKUA_NEVER if there is none. For passing it on, to another machine for
  * example. From a poll; never blocks. */
 SKUA_API uint64_t skua_cx_deadline(const skua_cx *cx);
