@@ -36,9 +36,6 @@
  *   - No two branches wait in the same place: for the same direction of a socket, the next result of
  *     the same scope, skua_yield, with the same timer. A place knows one waiter of a task, and takes
  *     the second for the first.
- *   - No two branches wait in the same place: for the same direction of a socket, the next result of the
- *     same scope, skua_yield, the same timer. A place knows one waiter of a task, and takes the second
- *     for the first.
  *
  * Each level of nesting takes some hundred bytes of the worker's stack while it is polled.
  */
