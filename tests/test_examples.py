@@ -26,6 +26,7 @@ PROGRAMS = {
     "blocking": (),
     "graceful_stop": (),
     "happy_eyeballs": (),
+    "paused_clock": (),
     "priorities": (),
     "scopes": (),
     "select": (),
