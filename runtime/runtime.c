@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "io/driver.h"
+#include "runtime/task.h"
 #include "sched/log.h"
 #include "sched/task.h"
 #include "sched/thread_waker.h"
@@ -179,16 +180,13 @@ skua_poll skua_block_on(skua_runtime *rt, skua_future *future)
 	sk_thread_waker_cx(waker, &cx);
 	waiter = sk_waiter_of(&cx);
 	rc = waiter == SK_NO_WAITER ? -ENOMEM : 0;
-	/* Before the task can run into a timer: a paused clock jumps only for who waits. */
-	sk_clock_begin_wait();
 	if (rc == 0)
 		rc = sk_sched_spawn_reference(rt->head.sched, future, waiter, &task);
 	if (rc == 0)
 		while (!sk_task_is_complete(task))
-			sk_thread_waker_park(waker);
+			sk_task_park(task, waker);
 	else
 		sk_waiter_drop(waiter);
-	sk_clock_end_wait();
 	sk_thread_waker_free(waker);
 	if (rc < 0)
 		return rc;

@@ -63,30 +63,16 @@ skua_poll skua_join(skua_cx *cx, skua_task **task)
 	return waits == 0 ? sk_task_take_result(task) : waits;
 }
 
-/* If the clock is paused, somebody has to see whether it may jump, now that the task is awaited. The runtime
- * may be freed as soon as the task has ended: guard.h keeps it until we have left. */
-static void look_at_the_clock(skua_task *task)
+/* The runtime may be freed as soon as the task has ended: guard.h keeps it until we have left. */
+void sk_task_park(skua_task *task, struct sk_thread_waker *waker)
 {
 	unsigned side = sk_guard_enter();
 
 	/* Sequentially consistent: after entering, see guard.h. */
-	if ((sk_load(&task->state, SK_SEQ_CST) & SK_TASK_COMPLETE) == 0 &&
-	    !sk_clock_is_system(&task->sched->clock))
-		sk_sched_timer_changed(task->sched, 0);
+	if ((sk_load(&task->state, SK_SEQ_CST) & SK_TASK_COMPLETE) == 0)
+		sk_sched_thread_waits(task->sched, waker);
 	sk_guard_leave(side);
-}
-
-static skua_poll wait_for(skua_task *task, struct sk_thread_waker *waker, skua_cx *cx)
-{
-	skua_poll waits;
-
-	sk_clock_begin_wait();
-	look_at_the_clock(task);
-	do
-		sk_thread_waker_park(waker);
-	while ((waits = sk_slot_wait(&task->join, cx)) == SKUA_PENDING);
-	sk_clock_end_wait();
-	return waits;
+	sk_thread_waker_park(waker);
 }
 
 skua_poll skua_task_wait(skua_task **task)
@@ -108,9 +94,9 @@ skua_poll skua_task_wait(skua_task **task)
 	if (waker == NULL)
 		return -ENOMEM;
 	sk_thread_waker_cx(waker, &cx);
-	waits = sk_slot_wait(&(*task)->join, &cx);
-	if (waits == SKUA_PENDING)
-		waits = wait_for(*task, waker, &cx);
+	/* Once is enough, since nothing but the end of the task fires the slot; but to be sure. */
+	while ((waits = sk_slot_wait(&(*task)->join, &cx)) == SKUA_PENDING)
+		sk_task_park(*task, waker);
 	sk_thread_waker_free(waker);
 	return waits == 0 ? sk_task_take_result(task) : waits;
 }

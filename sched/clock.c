@@ -65,6 +65,13 @@ uint64_t sk_clock_sleep_until(struct sk_clock *clock, uint64_t moment)
 	return until;
 }
 
+void sk_clock_publish(struct sk_clock *clock)
+{
+	/* Who holds the lock now, or has not had it yet, cannot see what comes later without this. */
+	sk_mutex_lock(&clock->lock);
+	sk_mutex_unlock(&clock->lock);
+}
+
 bool sk_clock_pause(struct sk_clock *clock)
 {
 	bool paused;

@@ -4,8 +4,15 @@
  *
  * While it is paused, no deadline comes by itself. It is moved by skua_clock_advance, and, whenever
  * nothing is left to do and somebody waits for the runtime (skua_block_on, skua_task_wait), to the next
- * timer (sk_sched_jump). After it was resumed it goes on from where it was, and stays that much behind
- * the system's, or before it. What is not a timer is measured by the system's clock as ever.
+ * timer (sk_sched_jump).
+ *
+ * A thread counts as waiting until it is woken, not until it runs: otherwise the clock would go on
+ * between the end of the task and the moment at which the thread sees it. So whoever wakes it takes it
+ * out of the count, before it looks whether the clock may jump. And a thread counts from when what it
+ * has spawned can be seen: it joins the count under the lock under which the jump is decided.
+ *
+ * After it was resumed it goes on from where it was, and stays that much behind the system's, or before
+ * it. What is not a timer is measured by the system's clock as ever.
  *
  * The idea is Tokio's (time::pause).
  */
@@ -49,8 +56,11 @@ uint64_t sk_clock_sleep_until(struct sk_clock *clock, uint64_t moment);
 bool sk_clock_pause(struct sk_clock *clock);
 bool sk_clock_resume(struct sk_clock *clock);
 
-/* Around a wait of a thread for a task; of any runtime, since a task and its runtime may be gone when the
- * wait is over. */
+/* What the caller has done before is seen by whoever sees, under the clock's lock, what it does after this. */
+void sk_clock_publish(struct sk_clock *clock);
+
+/* How many threads wait for a task; of any runtime, since a task and its runtime may be gone when the
+ * wait is over. thread_waker.c calls these. */
 void sk_clock_begin_wait(void);
 void sk_clock_end_wait(void);
 bool sk_clock_is_awaited(void);

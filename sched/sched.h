@@ -40,6 +40,7 @@
 #include "skua/runtime.h"
 #include "skua/task.h"
 
+struct sk_thread_waker;
 struct sk_timer;
 struct sk_worker;
 
@@ -193,6 +194,10 @@ int sk_sched_arm_timer(struct sk_sched *sched, struct sk_worker *worker, struct 
 /* Has a worker look at its timers again: one was posted to it, or the clock has been moved. */
 void sk_sched_timer_changed(struct sk_sched *sched, unsigned index);
 void sk_sched_clock_changed(struct sk_sched *sched);
+
+/* Counts a thread among those that wait for this runtime, until its waker is woken. After what it waits for
+ * has been queued. */
+void sk_sched_thread_waits(struct sk_sched *sched, struct sk_thread_waker *waker);
 
 /* Everybody sleeps, the last one is about to: moves a paused clock to the next timer, if nothing else can
  * happen before that. True: a timer of this worker is due now. */

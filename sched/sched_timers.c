@@ -1,6 +1,7 @@
 /* sched_timers.c - the timers of all workers together: arming from any thread, and a paused clock that jumps to
  * the next one (clock.h). */
 #include "sched/sched.h"
+#include "sched/thread_waker.h"
 #include "sched/worker.h"
 
 int sk_sched_arm_timer(struct sk_sched *sched, struct sk_worker *worker, struct sk_timer *timer,
@@ -32,20 +33,56 @@ void sk_sched_clock_changed(struct sk_sched *sched)
 		sk_sched_timer_changed(sched, i);
 }
 
-/* Whether nothing can happen without a timer. */
+/*
+ * Whether nothing can happen without a timer, and a thread waits; under the clock's lock. In this order, so
+ * that what moves on meanwhile is seen at the next station: a job that ends has woken a task before; who
+ * takes a task out of a queue is awake by then; and before it sleeps again, it has armed its timers and
+ * woken its threads.
+ */
 static bool is_quiet(struct sk_sched *sched)
 {
 	struct sk_blocking *pool = &sched->blocking;
-	bool quiet = sk_clock_is_awaited() && sk_idle_count(&sched->idle) == sk_sched_width(sched);
+	bool quiet;
 
-	for (uint32_t i = 0; quiet && i < sk_sched_width(sched); i++)
-		quiet = !sk_worker_has_backlog(sched->workers[i]);
-	if (!quiet)
-		return false;
 	sk_mutex_lock(&pool->lock);
 	quiet = pool->spawned == pool->completed;
 	sk_mutex_unlock(&pool->lock);
-	return quiet;
+	for (uint32_t i = 0; quiet && i < sk_sched_width(sched); i++)
+		quiet = !sk_worker_has_backlog(sched->workers[i]);
+	/* Each has called sk_clock_publish before: what it has done is seen. */
+	quiet = quiet && sk_idle_count(&sched->idle) == sk_sched_width(sched);
+	return quiet && sk_clock_is_awaited();
+}
+
+/* The earliest of all workers that sleep. */
+static uint64_t next_timer(struct sk_sched *sched)
+{
+	uint64_t next = SK_FOREVER;
+
+	for (uint32_t i = 0; i < sk_sched_width(sched); i++)
+		if (sk_timers_next(&sched->workers[i]->timers) < next)
+			next = sk_timers_next(&sched->workers[i]->timers);
+	return next;
+}
+
+void sk_sched_thread_waits(struct sk_sched *sched, struct sk_thread_waker *waker)
+{
+	struct sk_clock *clock = &sched->clock;
+
+	if (sk_clock_is_system(clock)) {
+		sk_thread_waker_count(waker);
+		/* Pairs with that after a pause (sk_sched_clock_changed): either the workers that are woken
+		 * see the count, or the pause is seen here. */
+		sk_fence();
+		if (sk_clock_is_system(clock))
+			return;
+	} else {
+		sk_mutex_lock(&clock->lock);
+		sk_thread_waker_count(waker);
+		sk_mutex_unlock(&clock->lock);
+	}
+	/* Somebody has to see whether the clock may jump now. */
+	sk_sched_timer_changed(sched, 0);
 }
 
 /* Sleepers that have got mail do not know their next timer: they have to look first, and whoever of them
@@ -71,11 +108,10 @@ bool sk_sched_jump(struct sk_sched *sched, struct sk_worker *worker)
 	if (deliver_mail(sched))
 		return false;
 	sk_mutex_lock(&clock->lock);
-	for (uint32_t i = 0; i < sk_sched_width(sched); i++)
-		if (sk_timers_next(&sched->workers[i]->timers) < next)
-			next = sk_timers_next(&sched->workers[i]->timers);
-	jumps = sk_load(&clock->state, SK_RELAXED) == SK_CLOCK_PAUSED && next != SK_FOREVER &&
-		next > clock->time && is_quiet(sched);
+	jumps = sk_load(&clock->state, SK_RELAXED) == SK_CLOCK_PAUSED && is_quiet(sched);
+	if (jumps)
+		next = next_timer(sched);
+	jumps = jumps && next != SK_FOREVER && next > clock->time;
 	if (jumps)
 		clock->time = next;
 	sk_mutex_unlock(&clock->lock);

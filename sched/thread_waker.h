@@ -18,6 +18,10 @@ void sk_thread_waker_free(struct sk_thread_waker *waker);
 /* A context to poll with, valid as long as the waker. */
 void sk_thread_waker_cx(struct sk_thread_waker *waker, skua_cx *cx);
 
+/* Counts the thread among those that wait (sk_clock_is_awaited), until the waker is woken; does nothing if
+ * it has been woken since the last time. */
+void sk_thread_waker_count(struct sk_thread_waker *waker);
+
 /* Sleeps until the waker has been woken since the last time. */
 void sk_thread_waker_park(struct sk_thread_waker *waker);
 

@@ -406,11 +406,17 @@ static bool sleep_or_not(struct sk_worker *worker, bool searching)
 	bool system_clock = sk_clock_is_system(&worker->sched->clock);
 	bool parked, spare, notified = false;
 
-	if (!system_clock)
+	if (!system_clock) {
 		sk_timers_refresh(&worker->timers);
+		/* Who decides on a jump, and counts us among the sleepers, sees our next timer, and whom we
+		 * have woken. */
+		sk_clock_publish(&worker->sched->clock);
+	}
 	sk_idle_sleep(idle, worker->index, searching);
 	spare = is_not_needed(worker);
+	/* Whoever stops the clock, and does not see that we sleep, is seen here: then once more. */
 	parked = !must_stay_awake(worker, spare) &&
+		 sk_clock_is_system(&worker->sched->clock) == system_clock &&
 		 (system_clock || !sk_sched_jump(worker->sched, worker));
 	if (parked)
 		notified = sleep_somewhere(worker, spare);

@@ -121,6 +121,40 @@ T_TEST(clock, a_timeout_of_an_hour)
 	T_EQ(skua_runtime_free(rt), 0);
 }
 
+/* Whoever has waited goes on at the moment that was waited for, whatever sleeps for longer. */
+static void goes_no_further(uint32_t workers)
+{
+	skua_runtime *rt = paused_runtime(workers);
+
+	for (int i = 0; i < 300; i++) {
+		uint64_t begin = skua_clock_now(rt), woken_at[3];
+		struct sleeper shortest = {.co = SKUA_CORO_INIT(sleeper),
+					   .length = HOUR - 1,
+					   .woken_at = &woken_at[0]};
+		skua_task *middle = spawn_sleeper(rt, HOUR, &woken_at[1]);
+		skua_task *longest = spawn_sleeper(rt, HOUR + 1, &woken_at[2]);
+
+		T_EQ(skua_block_on(rt, &shortest.co), 0);
+		T_ASSERT(skua_clock_now(rt) == begin + HOUR - 1);
+		T_EQ(skua_task_finished(middle), 0);
+		T_EQ(skua_task_wait(&middle), 0);
+		T_ASSERT(skua_clock_now(rt) == begin + HOUR);
+		T_EQ(skua_task_finished(longest), 0);
+		T_EQ(skua_task_wait(&longest), 0);
+	}
+	T_EQ(skua_runtime_free(rt), 0);
+}
+
+T_TEST(clock, it_goes_no_further_than_is_waited_for_on_one_worker)
+{
+	goes_no_further(1);
+}
+
+T_TEST(clock, it_goes_no_further_than_is_waited_for_on_three_workers)
+{
+	goes_no_further(3);
+}
+
 /* ---- What keeps it from jumping ---- */
 
 T_TEST(clock, it_stands_while_nobody_waits)

@@ -15,6 +15,7 @@
 #include "tests/model/sync_model.h"
 
 #include "skua/task.h"
+#include "skua/time.h"
 
 #define LESS .stale = 1, .spurious = -1
 #define NO_STALE .stale = -1, .spurious = -1
@@ -355,6 +356,82 @@ MC_SCENARIO_WITH(runtime, spawn_and_wait_without_memory, LESS)
 	skua_detach(&handles[0]);
 	mc_assert(skua_runtime_free(rt) == 0);
 	mc_assert(sk_load(&polls, SK_RELAXED) == (rc == 0));
+}
+
+/* ---- A clock that is paused ---- */
+
+/* Sleeps for so many ns. */
+struct nap {
+	skua_future future;
+	skua_timer timer;
+	uint64_t length;
+};
+
+static skua_poll nap_poll(skua_cx *cx, skua_future *self)
+{
+	struct nap *nap = (struct nap *)(void *)self;
+
+	return skua_sleep(cx, &nap->timer, nap->length);
+}
+
+static const skua_future_ops nap_ops = {nap_poll, NULL, sizeof(struct nap), "nap", NULL};
+
+/* Stops the clock, and spawns one that sleeps for longer than this thread will wait. Returns the moment. */
+static uint64_t begin_paused(uint64_t length)
+{
+	struct nap nap = {.future = {&nap_ops, 0, 0}, .length = length};
+
+	begin();
+	mc_assert(skua_clock_pause(rt) == 0);
+	mc_assert(skua_spawn(rt, &nap.future, &handles[0]) == 0);
+	return skua_clock_now(rt);
+}
+
+/* The clock jumps to what the thread waits for, and, until it waits again, no further. (A timer that is due
+ * ends a sleep by its time.) */
+MC_SCENARIO_WITH(runtime, block_on_while_another_sleeps_longer, .preemptions = 1, LESS,
+		 .allow_timeouts = true)
+{
+	uint64_t time = begin_paused(2);
+	struct nap nap = {.future = {&nap_ops, 0, 0}, .length = 1};
+
+	mc_assert(skua_block_on(rt, &nap.future) == 0);
+	mc_assert(skua_clock_now(rt) == time + 1);
+	mc_assert(!skua_task_finished(handles[0]));
+	mc_assert(skua_task_wait(&handles[0]) == 0);
+	mc_assert(skua_clock_now(rt) == time + 2);
+	mc_assert(skua_runtime_free(rt) == 0);
+}
+
+/* What the thread waits for may have ended before it waits. */
+MC_SCENARIO_WITH(runtime, task_wait_while_another_sleeps, .preemptions = 1, LESS,
+		 .allow_timeouts = true)
+{
+	uint64_t time = begin_paused(UINT64_C(3600000000000));
+
+	mc_assert(spawn(1, &ready_ops) == 0);
+	mc_assert(skua_task_wait(&handles[1]) == 7);
+	mc_assert(skua_clock_now(rt) == time);
+	mc_assert(skua_runtime_free(rt) == 0);
+	mc_assert(take(0) == -ECANCELED);
+}
+
+/* It is stopped while the thread waits already: by another one, which ends before time passes. */
+static void pauses(void *unused)
+{
+	(void)unused;
+	mc_assert(skua_clock_pause(rt) == 0);
+}
+
+MC_SCENARIO_WITH(runtime, pause_against_block_on, .preemptions = 1, LESS)
+{
+	struct nap nap = {.future = {&nap_ops, 0, 0}, .length = UINT64_C(3600000000000)};
+
+	begin();
+	mc_start(pauses, 0);
+	mc_assert(skua_block_on(rt, &nap.future) == 0);
+	mc_join_all();
+	mc_assert(skua_runtime_free(rt) == 0);
 }
 
 /* ---- The end, and what is alive then ---- */

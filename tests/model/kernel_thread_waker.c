@@ -3,6 +3,7 @@
 
 #include <errno.h>
 
+#include "sched/clock.h"
 #include "sched/waiter.h"
 #include "tests/model/explorer.h"
 #include "tests/model/sync_model.h"
@@ -146,6 +147,40 @@ MC_SCENARIO(thread_waker, two_wakes_in_a_row)
 	wait_for(2);
 	sk_thread_waker_free(own);
 	mc_join_all();
+}
+
+/* ---- Counting the thread, for a clock that is paused ---- */
+
+/* From the count to the first wake since it last came back, and no longer. */
+MC_SCENARIO(thread_waker, counted_until_it_is_woken)
+{
+	begin(1);
+	for (int i = 0; i < 2; i++) {
+		sk_thread_waker_count(own);
+		mc_assert(sk_clock_is_awaited());
+		skua_waker_wake_by_ref(&clones[0]);
+		mc_assert(!sk_clock_is_awaited());
+		sk_thread_waker_count(own);
+		mc_assert(!sk_clock_is_awaited());
+		sk_thread_waker_park(own);
+	}
+	skua_waker_drop(&clones[0]);
+	sk_thread_waker_free(own);
+}
+
+/* At the same moment; and in the time between two wakes, when one ends what it does not know of. */
+MC_SCENARIO(thread_waker, counted_against_two_wakes)
+{
+	begin(2);
+	mc_start(wakes, 0);
+	mc_start(wakes_and_drops, 1);
+	while (sk_load(&events, SK_RELAXED) < 2) {
+		sk_thread_waker_count(own);
+		sk_thread_waker_park(own);
+	}
+	mc_join_all();
+	mc_assert(!sk_clock_is_awaited());
+	sk_thread_waker_free(own);
 }
 
 static void fires(void *unused)
