@@ -62,6 +62,10 @@ static bool deliver_mail(struct sk_sched *sched)
 	return any;
 }
 
+/* A moment from here on is SKUA_NEVER, or centuries away: of what is so far away the wheel tells only
+ * where its slot begins (wheel.h), and this one is the last. */
+#define NEVER_FROM (UINT64_C(63) << 58)
+
 bool sk_sched_jump(struct sk_sched *sched, struct sk_worker *worker)
 {
 	struct sk_clock *clock = &sched->clock;
@@ -74,7 +78,7 @@ bool sk_sched_jump(struct sk_sched *sched, struct sk_worker *worker)
 	for (uint32_t i = 0; i < sk_sched_width(sched); i++)
 		if (sk_timers_next(&sched->workers[i]->timers) < next)
 			next = sk_timers_next(&sched->workers[i]->timers);
-	jumps = sk_load(&clock->state, SK_RELAXED) == SK_CLOCK_PAUSED && next != SK_FOREVER &&
+	jumps = sk_load(&clock->state, SK_RELAXED) == SK_CLOCK_PAUSED && next < NEVER_FROM &&
 		next > clock->time && is_quiet(sched);
 	if (jumps)
 		clock->time = next;
