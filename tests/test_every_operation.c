@@ -1,6 +1,6 @@
 /*
- * test_every_operation.c - what docs/semantics.md promises of every operation, also of one that is ready
- * at once: it tells a cancellation before it does anything, and it uses the budget of its task.
+ * test_every_operation.c - what docs/semantics.md promises of every operation, also of one that is
+ * ready at once: it tells a cancellation before it does anything, and uses the budget of its task.
  */
 #include <inttypes.h>
 #include <sys/eventfd.h>

@@ -86,8 +86,8 @@ static skua_poll chain(skua_cx *cx, struct chain *self)
 }
 SKUA_CORO(chain, struct chain);
 
-/* A spawn, a scope's join, a job and its end, a token, a join, skua_task_wait: ThreadSanitizer says if
- * one of them does not order the accesses. */
+/* A spawn, a scope's join, a job and its end, a token, a join, skua_task_wait: ThreadSanitizer says
+ * if one of them does not order the accesses. */
 T_TEST(semantics, what_was_written_before_is_seen_after)
 {
 	skua_runtime *rt = runtime_of(4);
@@ -364,8 +364,8 @@ static void awaited_end(struct awaited *self, skua_cx *cx)
 	close(self->writing_end);
 }
 
-/* Waits with one waker, then with another; ends the wait; and all that time each call of a waker calls
- * the library again: under a lock that would never end. */
+/* Waits with one waker, then with another; ends the wait; and all that time each call of a waker
+ * calls the library again: under a lock that would never end. */
 static void wait_with_callers(const struct wait *wait)
 {
 	struct caller callers[2] = {{.rt = NULL}, {.rt = NULL}};

@@ -126,7 +126,9 @@ SKUA_API void skua_timer_cancel(skua_timer *timer);
  * itself in one case: when every task waits, no blocking job is left, and some thread waits in
  * skua_block_on or skua_task_wait, then the clock jumps to the next timer, as often as needed. So what
  * sleeps for an hour is tested in no time. Descriptors do not count: what is on its way over a socket
- * may come after the jump. Timers that are armed already stay as they are.
+ * may come after the jump. Timers that are armed already stay as they are. A wait begins before the future
+ * of skua_block_on does, and ends after it has ended: if other tasks sleep meanwhile, what has to see the
+ * same moment belongs into one future.
  *
  * Returns 0; -EALREADY; -EINVAL if runtime is NULL. Any thread; never blocks.
  */
