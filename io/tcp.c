@@ -142,7 +142,7 @@ skua_poll skua_write_all(skua_cx *cx, skua_tcp *conn, const void *buffer, size_t
 	struct bytes bytes = {(char *)(uintptr_t)buffer, size};
 
 	if (size == 0)
-		return 0;
+		return sk_source_nothing(cx, source_of(conn), SK_WRITE);
 	return sk_source_operate(cx, source_of(conn), SK_WRITE, attempt_write_all, &bytes);
 }
 

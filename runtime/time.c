@@ -130,6 +130,11 @@ int skua_timer_reset(skua_cx *cx, skua_timer *storage, uint64_t when)
 
 	if (!sk_timer_is_armed(timer))
 		return -EINVAL;
+	/* It was due at the beginning of this poll, and nobody has been told yet. */
+	if (timer->interrupt.error == -ETIMEDOUT && !timer->interrupt.delivered) {
+		timer->interrupt.error = 0;
+		cx->due -= timer->interrupt.around > 0;
+	}
 	if (when >= timer->deadline) {
 		timer->moved = timer->moved || when > timer->deadline;
 		timer->deadline = when;
@@ -158,7 +163,7 @@ int skua_interval_init(skua_interval *storage, uint64_t first, uint64_t period, 
 	if (period == 0 || missed > SKUA_MISSED_SKIP)
 		return -EINVAL;
 	*storage = (skua_interval){0};
-	interval->next = first != 0 ? first : skua_now();
+	interval->next = first;
 	interval->period = period;
 	interval->missed = missed;
 	return 0;
@@ -180,8 +185,14 @@ static uint64_t go_on(struct interval *interval, uint64_t now)
 skua_poll skua_tick(skua_cx *cx, skua_interval *storage)
 {
 	struct interval *interval = (struct interval *)(void *)storage;
-	skua_poll slept = skua_sleep_until(cx, &interval->timer, interval->next);
+	skua_poll slept;
 
+	if (sched_of(cx) == NULL)
+		return -EINVAL;
+	/* At once: by the clock of the runtime that it ticks in. */
+	if (interval->next == 0)
+		interval->next = sk_clock_now(&sched_of(cx)->clock);
+	slept = skua_sleep_until(cx, &interval->timer, interval->next);
 	if (slept != 0)
 		return slept;
 	return (skua_poll)go_on(interval, sk_clock_now(&sched_of(cx)->clock));

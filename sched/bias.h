@@ -75,9 +75,8 @@ static inline bool sk_bias_try_take(struct sk_bias *bias)
 {
 	sk_mutex_lock(&bias->others);
 	sk_store(&bias->wanted, 1, SK_RELAXED);
-	sk_fence_heavy();
 	/* Acquire: pairs with the release in sk_bias_leave. */
-	if (sk_load(&bias->inside, SK_ACQUIRE) == 0)
+	if (sk_fence_heavy() && sk_load(&bias->inside, SK_ACQUIRE) == 0)
 		return true;
 	sk_bias_give_back(bias);
 	return false;

@@ -40,21 +40,32 @@ static void check_estimate(struct sk_sched *sched, struct sk_worker *worker, uin
 		sk_sched_wake_one(sched, worker->index);
 }
 
+/* What came by post has gone into the wheel: if the worker has gone to sleep meanwhile, it did not see it. */
+static void fire_for(struct sk_sched *sched, struct sk_worker *worker, uint64_t time)
+{
+	bool earlier = false;
+
+	sk_timers_visit(&worker->timers, time, &earlier);
+	if (earlier)
+		sk_sched_timer_changed(sched, worker->index);
+}
+
 /* One worker that is awake. Returns whether it is stuck. */
 static bool help(struct sk_sched *sched, struct sk_worker *worker, uint64_t tick, uint64_t elapsed)
 {
 	uint64_t polls = tick - worker->monitor_tick, time = sk_clock_now(&sched->clock);
 
+	/* A worker comes to its mail by itself, if it does not poll for long. */
 	if (sk_timers_next(&worker->timers) < time - LATE_NS ||
-	    sk_timers_have_mail(&worker->timers))
-		sk_timers_fire_for_owner(&worker->timers, time);
+	    (polls < SK_MAINTENANCE_INTERVAL && sk_timers_have_mail(&worker->timers)))
+		fire_for(sched, worker, time);
 	if (polls > 0) {
 		check_estimate(sched, worker, polls, elapsed);
 		return false;
 	}
 	/* It has been in the same poll since the last look. */
 	sk_store(&worker->stuck_tick, tick, SK_RELAXED);
-	sk_timers_fire_for_owner(&worker->timers, time);
+	fire_for(sched, worker, time);
 	if (!sk_worker_has_backlog(worker))
 		return true;
 	sk_fence();

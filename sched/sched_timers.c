@@ -13,7 +13,7 @@ int sk_sched_arm_timer(struct sk_sched *sched, struct sk_worker *worker, struct 
 
 	if (worker != NULL)
 		return sk_timer_arm(&worker->timers, timer, deadline,
-				    coarse ? sk_granule(deadline - now) : 1, cx);
+				    coarse && deadline > now ? sk_granule(deadline - now) : 1, cx);
 	index = sk_thread_stripe() % sched->options.workers;
 	rc = sk_timer_arm_from_outside(&sched->workers[index]->timers, timer, deadline, cx);
 	if (rc == 0)

@@ -56,9 +56,10 @@ void sk_fence_light(void)
 	sk_fence();
 }
 
-void sk_fence_heavy(void)
+bool sk_fence_heavy(void)
 {
 	sk_fence();
+	return true;
 }
 
 void sk_fence_prepare(void)
@@ -91,13 +92,15 @@ void sk_fence_prepare(void)
 	sk_mutex_unlock(&lock);
 }
 
-void sk_fence_heavy(void)
+/* A filter for system calls that the program has put up since then may refuse it. */
+bool sk_fence_heavy(void)
 {
 	sk_fence();
 	if (sk_load(&sk_fence_light_is_free, SK_RELAXED) &&
 	    !membarrier(MEMBARRIER_CMD_PRIVATE_EXPEDITED))
-		sk_panic("membarrier fails");
+		return false;
 	sk_fence();
+	return true;
 }
 
 #else
@@ -106,9 +109,10 @@ void sk_fence_prepare(void)
 {
 }
 
-void sk_fence_heavy(void)
+bool sk_fence_heavy(void)
 {
 	sk_fence();
+	return true;
 }
 
 #endif

@@ -117,7 +117,8 @@ static inline void sk_fence_light(void)
 		__atomic_thread_fence(__ATOMIC_SEQ_CST);
 }
 #endif
-void sk_fence_heavy(void);
+/* False: it cannot be done, and nothing is known of the others. */
+bool sk_fence_heavy(void);
 void sk_fence_prepare(void);
 
 /* Says that this thread only waits for another one. */

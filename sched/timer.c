@@ -130,7 +130,7 @@ void sk_timers_refresh(struct sk_timers *timers)
 
 	sk_bias_enter(&timers->bias);
 	take_mail(timers, &visit);
-	sk_store(&timers->next, sk_wheel_next(&timers->wheel), SK_RELAXED);
+	sk_store(&timers->next, sk_wheel_earliest(&timers->wheel), SK_RELAXED);
 	sk_bias_leave(&timers->bias);
 	(void)finish(&visit);
 }
@@ -151,21 +151,32 @@ unsigned sk_timers_fire(struct sk_timers *timers, uint64_t now)
 	return total;
 }
 
-unsigned sk_timers_fire_for_owner(struct sk_timers *timers, uint64_t now)
+unsigned sk_timers_visit(struct sk_timers *timers, uint64_t now, bool *earlier)
 {
 	struct visit visit;
 	unsigned total = 0;
 
 	do {
+		uint64_t before;
+
 		if (sk_timers_next(timers) > now && !sk_timers_have_mail(timers))
 			break;
 		if (!sk_bias_try_take(&timers->bias))
 			break;
+		before = sk_timers_next(timers);
 		look(timers, now, &visit);
+		*earlier = *earlier || sk_timers_next(timers) < before;
 		sk_bias_give_back(&timers->bias);
 		total += visit.fired;
 	} while (finish(&visit));
 	return total;
+}
+
+unsigned sk_timers_fire_for_owner(struct sk_timers *timers, uint64_t now)
+{
+	bool earlier = false;
+
+	return sk_timers_visit(timers, now, &earlier);
 }
 
 void sk_timers_destroy(struct sk_timers *timers)

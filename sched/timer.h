@@ -134,6 +134,10 @@ unsigned sk_timers_fire(struct sk_timers *timers, uint64_t now);
  * itself, nothing is done. */
 unsigned sk_timers_fire_for_owner(struct sk_timers *timers, uint64_t now);
 
+/* The same, and `*earlier` becomes true if the owner has to look earlier than it knew: it may have gone to
+ * sleep meanwhile, and has to be told (sk_sched_timer_changed). */
+unsigned sk_timers_visit(struct sk_timers *timers, uint64_t now, bool *earlier);
+
 static inline uint64_t sk_timers_next(struct sk_timers *timers)
 {
 	return sk_load(&timers->next, SK_RELAXED);

@@ -177,8 +177,9 @@ static void advance(struct sk_wheel *wheel, uint64_t now)
 	unsigned level, slot;
 	uint64_t tick;
 
+	/* The slot of the position may have something due also if this is an earlier `now` than the last. */
 	while (wheel->due.first == NULL && first_slot(wheel, &level, &slot, &tick) &&
-	       tick <= tick_of(now)) {
+	       (tick <= tick_of(now) || tick <= wheel->position)) {
 		wheel->position = tick;
 		empty_slot(wheel, level, slot, now);
 		/* What has stayed is of this tick, and not yet due. */
@@ -201,7 +202,7 @@ struct sk_wheel_entry *sk_wheel_take(struct sk_wheel *wheel, uint64_t now)
 	return entry;
 }
 
-uint64_t sk_wheel_next(const struct sk_wheel *wheel)
+uint64_t sk_wheel_earliest(const struct sk_wheel *wheel)
 {
 	uint64_t earliest = SK_WHEEL_NEVER, tick;
 	unsigned level, slot;
@@ -210,11 +211,23 @@ uint64_t sk_wheel_next(const struct sk_wheel *wheel)
 		return wheel->due.first->moment;
 	if (!first_slot(wheel, &level, &slot, &tick))
 		return SK_WHEEL_NEVER;
-	if (level > 0)
-		return tick << SK_TICK_BITS;
-	for (const struct sk_wheel_entry *entry = wheel->slots[0][slot].first; entry != NULL;
-	     entry = entry->next)
+	for (const struct sk_wheel_entry *entry = wheel->slots[level][slot].first; entry != NULL;
+	     entry = entry->next) {
 		if (entry->moment < earliest)
 			earliest = entry->moment;
+		/* Rounded moments are beginnings of ticks, and many are the same. */
+		if (earliest <= tick << SK_TICK_BITS)
+			break;
+	}
 	return earliest;
+}
+
+uint64_t sk_wheel_next(const struct sk_wheel *wheel)
+{
+	unsigned level, slot;
+	uint64_t tick;
+
+	if (wheel->due.first == NULL && first_slot(wheel, &level, &slot, &tick) && level > 0)
+		return tick << SK_TICK_BITS;
+	return sk_wheel_earliest(wheel);
 }

@@ -77,4 +77,7 @@ struct sk_wheel_entry *sk_wheel_take(struct sk_wheel *wheel, uint64_t now);
  * entries have to move. SK_WHEEL_NEVER if there is none (or that is its moment). */
 uint64_t sk_wheel_next(const struct sk_wheel *wheel);
 
+/* The moment of the earliest entry; looks at all that share its slot. SK_WHEEL_NEVER if there is none. */
+uint64_t sk_wheel_earliest(const struct sk_wheel *wheel);
+
 #endif /* SKUA_SCHED_WHEEL_H */

@@ -178,6 +178,82 @@ def check_comments(root, files):
                 covered = False  # a gap, or something else
 
 
+# ---- The documents name what exists ----
+
+TEST_MACROS = r"^(?:T_TEST|T_TEST_T|T_ON_EACH_IO|T_ON_BACKENDS|MC_SCENARIO|MC_SCENARIO_WITH)"
+TEST_OF_C = re.compile(TEST_MACROS + r"\(\s*(\w+),\s*(\w+)", re.MULTILINE)
+CLAUSE = re.compile(r"^\*\*([A-Z])(\d+)\.\*\*", re.MULTILINE)
+SEMANTICS = "docs/semantics.md"
+
+
+def tests_of(root, path):
+    """The names of the tests, or scenarios of the explorer, in a file; None if there is no such file."""
+    if not os.path.isfile(os.path.join(root, path)):
+        return None
+    return {f"{suite}/{name}" for suite, name in TEST_OF_C.findall(read(root, path))}
+
+
+def check_evidence(root, evidence):
+    """What is wrong with `file.c`: `suite/name`, `suite/name`; `file.c`: ..."""
+    path, tests, count = None, None, 0
+    for token in re.findall(r"`([\w/]+(?:\.c)?)`", evidence):
+        if token.endswith(".c"):
+            path = "tests/" + token
+            tests = tests_of(root, path)
+            if tests is None:
+                yield f"there is no {path}"
+        elif "/" in token:
+            count += 1
+            if path is None:
+                yield f"{token} stands before any file"
+            elif tests is not None and token not in tests:
+                yield f"{path} has no test {token}"
+    if count == 0:
+        yield "no test is named"
+
+
+def check_semantics(root, files):
+    """Each promise has a number of its own, in order, and names tests that exist."""
+    if SEMANTICS not in files:
+        return
+    text = read(root, SEMANTICS)
+    last = {}
+    clauses = list(CLAUSE.finditer(text))
+    ends = [match.start() for match in re.finditer(r"^(?:\*\*[A-Z]\d+\.\*\*|#)", text, re.MULTILINE)]
+    for match in clauses:
+        letter, number = match.group(1), int(match.group(2))
+        where = f"{SEMANTICS}:{line_of(text, match.start())}: {letter}{number}"
+        if number != last.get(letter, 0) + 1:
+            yield f"{where} does not come after {letter}{last.get(letter, 0)}"
+        last[letter] = number
+        end = min((e for e in ends if e > match.start()), default=len(text))
+        held = text.find("\nHeld by ", match.start(), end)
+        for problem in check_evidence(root, text[held:end] if held >= 0 else ""):
+            yield f"{where}: {problem}"
+    if not clauses:
+        yield f"{SEMANTICS}:1: no clause was found"
+
+
+# It lists variables that do not exist, too.
+OTHER_NAMES = ("docs/configuration.md",)
+
+
+def check_documented_names(root, files):
+    """Whatever of skua_ or SKUA_ a document names is declared in a public header."""
+    declared = set()
+    for path in files:
+        if path.startswith("include/") and path.endswith(".h"):
+            declared |= set(re.findall(r"\b(?:skua|SKUA)_\w+", read(root, path)))
+    for path in files:
+        if not path.endswith(".md") or "/" in path and not path.startswith("docs/") or path in OTHER_NAMES:
+            continue
+        text = read(root, path)
+        for match in re.finditer(r"\b(?:skua|SKUA)_\w*\w", text):
+            # A history tells of what is gone.
+            if match.group(0) not in declared and path != "CHANGELOG.md":
+                yield f"{path}:{line_of(text, match.start())}: no header declares {match.group(0)}"
+
+
 # ---- Exported symbols ----
 
 
@@ -353,6 +429,8 @@ def main():
         ("concurrency only in sched/sync.h", lambda: check_seam(root, files)),
         ("awaits do not read what they assign", lambda: check_awaits(root, files)),
         ("public functions are documented", lambda: check_comments(root, files)),
+        ("promises name their tests", lambda: check_semantics(root, files)),
+        ("documents name what exists", lambda: check_documented_names(root, files)),
         ("public headers compile alone", lambda: check_headers_alone(root, files)),
         (
             "exported symbols",

@@ -456,3 +456,124 @@ T_TEST(clock, what_sleeps_already_stays_asleep_when_it_is_paused)
 	T_EQ(skua_task_wait(&task), 0);
 	T_EQ(skua_runtime_free(rt), 0);
 }
+
+/* ---- Never, now, and at once ---- */
+
+static skua_poll sleep_for_ever_or(skua_cx *cx, void *argument)
+{
+	struct {
+		skua_timer timer;
+		struct cell *cell;
+	} *state = argument;
+
+	return skua_timeout(cx, &state->timer, SKUA_NEVER, cell_take(cx, state->cell));
+}
+
+T_TEST(clock, the_clock_does_not_jump_to_never)
+{
+	skua_runtime *rt = paused_runtime(2);
+	uint64_t begin = skua_clock_now(rt);
+	struct cell cell = CELL_INIT;
+	struct {
+		skua_timer timer;
+		struct cell *cell;
+	} state = {{{0}}, &cell};
+	pthread_t thread;
+
+	T_EQ(pthread_create(&thread, NULL, fill_later, &cell), 0);
+	T_EQ(run(rt, sleep_for_ever_or, &state), 0);
+	T_LOG("clock: %lu s later\n", (unsigned long)((skua_clock_now(rt) - begin) / SKUA_SEC));
+	T_ASSERT(skua_clock_now(rt) == begin);
+	pthread_join(thread, NULL);
+	T_EQ(skua_runtime_free(rt), 0);
+}
+
+static skua_poll reset_to_now(skua_cx *cx, void *argument)
+{
+	struct {
+		skua_timer timer;
+		int state;
+		uint64_t at;
+	} *self = argument;
+	skua_poll rc = skua_sleep(cx, &self->timer, SKUA_SEC);
+
+	if (rc == SKUA_PENDING && self->state++ == 0) {
+		self->at = skua_now();
+		T_EQ(skua_timer_reset(cx, &self->timer, self->at), 0);
+	}
+	return rc;
+}
+
+T_TEST(clock, a_reset_to_now_is_at_once)
+{
+	skua_runtime *rt = runtime_of(1);
+	uint64_t least = UINT64_MAX, sum = 0;
+
+	for (int i = 0; i < 50; i++) {
+		struct {
+			skua_timer timer;
+			int state;
+			uint64_t at;
+		} self = {{{0}}, 0, 0};
+		uint64_t late;
+
+		T_EQ(run(rt, reset_to_now, &self), 0);
+		late = skua_now() - self.at;
+		sum += late;
+		least = late < least ? late : least;
+	}
+	T_LOG("late: least %lu ns, mean %lu ns\n", (unsigned long)least, (unsigned long)sum / 50);
+	T_ASSERT(sum / 50 < 300000);
+	T_EQ(skua_runtime_free(rt), 0);
+}
+
+static skua_poll first_tick(skua_cx *cx, void *interval)
+{
+	return skua_tick(cx, interval);
+}
+
+T_TEST(clock, the_first_tick_is_at_once)
+{
+	skua_runtime *rt = paused_runtime(1);
+	uint64_t begin = skua_clock_now(rt);
+	skua_interval interval;
+
+	sleep_ms(5);
+	T_EQ(skua_interval_init(&interval, 0, SKUA_SEC, SKUA_MISSED_BURST), 0);
+	T_EQ(run(rt, first_tick, &interval), 0);
+	T_LOG("first tick after %lu us\n", (unsigned long)(skua_clock_now(rt) - begin) / 1000);
+	T_ASSERT(skua_clock_now(rt) == begin);
+	T_EQ(skua_runtime_free(rt), 0);
+}
+
+/* The deadline is put off at the moment at which it is due: by who has not been told yet. */
+struct idle {
+	skua_timer deadline, sleep;
+	int polls;
+	int reset_rc;
+};
+
+static skua_poll busy_session(skua_cx *cx, struct idle *self)
+{
+	/* Something has come in: the connection is not idle. */
+	if (self->polls++ == 1)
+		self->reset_rc = skua_timer_reset(cx, &self->deadline, skua_now() + HOUR);
+	return skua_sleep(cx, &self->sleep, 2 * SKUA_SEC);
+}
+
+static skua_poll session_with_deadline(skua_cx *cx, void *argument)
+{
+	struct idle *self = argument;
+
+	return skua_timeout(cx, &self->deadline, SKUA_SEC, busy_session(cx, self));
+}
+
+T_TEST(clock, a_deadline_that_was_put_off_in_time_is_not_told)
+{
+	skua_runtime *rt = paused_runtime(1);
+	struct idle idle = {.polls = 0};
+
+	T_EQ(run(rt, session_with_deadline, &idle), 0);
+	T_EQ(idle.reset_rc, 0);
+	T_EQ(skua_runtime_free(rt), 0);
+}

@@ -71,20 +71,80 @@ CASES = [
     ("python_is_fine", lint.check_scripts, "tests/a.py", "def f():\n    pass\n", 0),
 ]
 
+# Checks that compare files: name, check, the files, how many problems. Each clause is one of SEMANTICS.
+CLAUSE = "**A{}.** A promise.\n\nHeld by {}.\n\n"
+TEST_FILES = {
+    "tests/test_a.c": "T_TEST(a, one)\n{\n}\nT_ON_EACH_IO(a, two)\nT_TEST_T(a, three, 10)\n",
+    "tests/model/kernel_a.c": "MC_SCENARIO(a, one)\nMC_SCENARIO_WITH(a, four, .preemptions = 1)\n",
+}
+
+
+def semantics(*clauses):
+    return {**TEST_FILES, "docs/semantics.md": "# Semantics\n\n" + "".join(CLAUSE.format(*c) for c in clauses)}
+
+
+TREES = [
+    (
+        "semantics_are_fine",
+        lint.check_semantics,
+        semantics((1, "`test_a.c`: `a/one`, `a/two`,\n`a/three`"), (2, "`model/kernel_a.c`: `a/one`; `test_a.c`: `a/one`")),
+        0,
+    ),
+    ("semantics_of_any_kind_of_scenario", lint.check_semantics, semantics((1, "`model/kernel_a.c`: `a/four`")), 0),
+    ("semantics_without_a_test", lint.check_semantics, semantics((1, "nothing")), 1),
+    (
+        "semantics_do_not_borrow_the_tests_of_the_next",
+        lint.check_semantics,
+        {**TEST_FILES, "docs/semantics.md": "**A1.** A promise.\n\n" + CLAUSE.format(2, "`test_a.c`: `a/one`")},
+        1,
+    ),
+    ("semantics_of_no_such_test", lint.check_semantics, semantics((1, "`test_a.c`: `a/one`, `a/four`")), 1),
+    ("semantics_of_the_test_of_another_file", lint.check_semantics, semantics((1, "`model/kernel_a.c`: `a/two`")), 1),
+    ("semantics_of_no_such_file", lint.check_semantics, semantics((1, "`test_b.c`: `a/one`")), 1),
+    ("semantics_of_no_file", lint.check_semantics, semantics((1, "`a/one`")), 1),
+    (
+        "semantics_with_a_number_twice",
+        lint.check_semantics,
+        semantics((1, "`test_a.c`: `a/one`"), (1, "`test_a.c`: `a/two`")),
+        1,
+    ),
+    ("semantics_with_a_number_left_out", lint.check_semantics, semantics((2, "`test_a.c`: `a/one`")), 1),
+    ("semantics_without_clauses", lint.check_semantics, {"docs/semantics.md": "# Semantics\n"}, 1),
+    (
+        "documents_name_what_is_not_declared",
+        lint.check_documented_names,
+        {"include/skua/a.h": DOCUMENTED, "docs/a.md": "`skua_a` and skua_c(x)\n", "README.md": "SKUA_C\n"},
+        2,
+    ),
+    (
+        "documents_name_what_is_declared",
+        lint.check_documented_names,
+        {"include/skua/a.h": DOCUMENTED, "docs/a.md": "`skua_a(2)`\n", "CHANGELOG.md": "skua_c\n"},
+        0,
+    ),
+]
+
+
+def check_tree(out, name, check, tree, expected):
+    with tempfile.TemporaryDirectory() as root:
+        for path, text in tree.items():
+            os.makedirs(os.path.join(root, os.path.dirname(path)), exist_ok=True)
+            with open(os.path.join(root, path), "w", encoding="utf-8") as file:
+                file.write(text)
+        problems = list(check(root, list(tree)))
+    out.check(
+        f"lint/{name}",
+        len(problems) == expected,
+        f"expected {expected} problems, found {len(problems)}:\n" + "\n".join(problems),
+    )
+
 
 def main():
     out = tap.Writer(sys.argv[1:])
     for name, check, path, text, expected in CASES:
-        with tempfile.TemporaryDirectory() as root:
-            os.makedirs(os.path.join(root, os.path.dirname(path)))
-            with open(os.path.join(root, path), "w", encoding="utf-8") as file:
-                file.write(text)
-            problems = list(check(root, [path]))
-        out.check(
-            f"lint/{name}",
-            len(problems) == expected,
-            f"expected {expected} problems, found {len(problems)}:\n" + "\n".join(problems),
-        )
+        check_tree(out, name, check, {path: text}, expected)
+    for name, check, tree, expected in TREES:
+        check_tree(out, name, check, tree, expected)
     with tempfile.TemporaryDirectory() as root:
         os.makedirs(os.path.join(root, "include/skua"))
         with open(os.path.join(root, "include/skua/a.h"), "w", encoding="utf-8") as file:

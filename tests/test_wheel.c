@@ -261,3 +261,16 @@ T_TEST_T(wheel, ten_million_operations_beside_a_sorted_list, 120)
 	while (done < wanted)
 		done += play(seed++, wanted - done);
 }
+
+/* The clock has been paused at a moment before the one that the wheel has seen already. */
+T_TEST(wheel, what_is_due_comes_out_though_the_clock_went_back)
+{
+	struct sk_wheel_entry entry = {0};
+
+	empty_wheel();
+	T_NULL(sk_wheel_take(&wheel, 20 * TICK));
+	sk_wheel_insert(&wheel, &entry, 18 * TICK + 7);
+	T_ASSERT(sk_wheel_next(&wheel) == 18 * TICK + 7);
+	T_NULL(sk_wheel_take(&wheel, 18 * TICK + 6));
+	T_ASSERT(sk_wheel_take(&wheel, sk_wheel_next(&wheel)) == &entry);
+}

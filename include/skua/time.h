@@ -124,8 +124,8 @@ SKUA_API void skua_timer_cancel(skua_timer *timer);
 
 /*
  * Stops the clock of a runtime's timers. From then on time passes only by skua_clock_advance, and by
- * itself in one case: when every task waits, no blocking job is left, and some thread waits in
- * skua_block_on or skua_task_wait, then the clock jumps to the next timer, as often as needed. So what
+ * itself in one case: when every task waits, no blocking job is left, and some thread of the process waits
+ * in skua_block_on or skua_task_wait, then the clock jumps to the next timer, as often as needed. So what
  * sleeps for an hour is tested in no time. A wait ends with what is waited for: whoever returns from it
  * finds the clock at that moment, unless another thread waits as well. Descriptors do not count: what is
  * on its way over a socket may come after the jump. Timers that are armed already stay as they are.

@@ -9,6 +9,9 @@
 #include "sched/parker.h"
 #include "sched/sched.h"
 #include "sched/task.h"
+#include "sched/thread_waker.h"
+#include "sched/timer.h"
+#include "sched/worker.h"
 #include "tests/model/explorer.h"
 #include "tests/model/join_task.h"
 #include "tests/model/sync_model.h"
@@ -323,5 +326,33 @@ MC_SCENARIO_WITH(blocking, late_job_is_not_refused, TWO_THREADS)
 	mc_assert(join(0) == 7);
 	if (rc == 0)
 		mc_assert(join(1) == 7);
+	end();
+}
+
+/* A job that is cancelled in the queue has kept a paused clock from jumping. */
+MC_SCENARIO_WITH(blocking, withdrawn_under_a_paused_clock, .preemptions = 1, .stale = -1,
+		 .spurious = -1, .allow_timeouts = true)
+{
+	struct sk_timer *timer = sk_calloc(1, sizeof *timer);
+	struct sk_thread_waker *own = sk_thread_waker_new();
+	skua_cx cx;
+
+	begin(1);
+	sk_thread_waker_cx(own, &cx);
+	mc_assert(sk_clock_pause(&sched->clock));
+	sk_clock_begin_wait();
+	mc_assert(sk_sched_start(sched) == 0);
+	submit(0, job);
+	mc_assert(sk_timer_arm_from_outside(&sched->workers[0]->timers, timer,
+					    sk_now() + 1000000000, &cx) == 0);
+	sk_sched_timer_changed(sched, 0);
+	sk_task_cancel(handles[0]);
+	while (!sk_timer_has_fired(timer))
+		sk_thread_waker_park(own);
+	sk_clock_end_wait();
+	sk_task_close_handle(handles[0]);
+	sk_timer_disarm(timer);
+	sk_free(timer);
+	sk_thread_waker_free(own);
 	end();
 }

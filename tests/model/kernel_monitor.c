@@ -309,6 +309,30 @@ MC_SCENARIO_WITH(monitor, late_timer_of_a_busy_worker, LESS)
 	end_stuck();
 }
 
+/* Somebody arms a timer from outside with a worker that is about to sleep, and the driver takes the
+ * post in for it. Nobody but that worker sees to the timer. */
+MC_SCENARIO_WITH(monitor, post_taken_by_the_driver_against_a_parking_worker, .stale = -1,
+		 .spurious = -1, .allow_timeouts = true)
+{
+	struct sk_thread_waker *waker = sk_thread_waker_new();
+	struct sk_timer *timer = sk_calloc(1, sizeof *timer);
+	skua_cx cx;
+
+	begin(1, &counting);
+	mc_assert(sk_sched_start(sched) == 0);
+	sk_thread_waker_cx(waker, &cx);
+	mc_assert(sk_timer_arm_from_outside(&sched->workers[0]->timers, timer, sk_now() + 10 * LOOK,
+					    &cx) == 0);
+	sk_sched_timer_changed(sched, 0);
+	mc_assert(look());
+	while (!sk_timer_has_fired(timer))
+		sk_thread_waker_park(waker);
+	sk_timer_disarm(timer);
+	sk_free(timer);
+	sk_thread_waker_free(waker);
+	end();
+}
+
 /* Yields until the other one has been polled. */
 static skua_poll yield_poll(skua_cx *cx, skua_future *self)
 {

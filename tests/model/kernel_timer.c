@@ -552,3 +552,85 @@ MC_SCENARIO_WITH(timer, arm_from_outside_against_a_parking_worker, .stale = 1, .
 	sk_sched_stop(sched);
 	mc_assert(sk_sched_free(sched) == 0);
 }
+
+/* The clock is paused, by another thread than the one that waits, while the last worker goes to sleep:
+ * somebody has to see that it may jump. */
+MC_SCENARIO_WITH(timer, pausing_against_a_parking_worker, .stale = -1, .spurious = -1,
+		 .allow_timeouts = true)
+{
+	struct sk_sched_options options = {.workers = 1, .budget = 128};
+	struct sk_thread_waker *own;
+	skua_cx cx;
+
+	mc_assert(sk_sched_new(&options, &sched) == 0);
+	timers[0] = sk_calloc(1, sizeof *timers[0]);
+	own = sk_thread_waker_new();
+	sk_thread_waker_cx(own, &cx);
+	sk_clock_begin_wait();
+	mc_assert(sk_timer_arm_from_outside(&sched->workers[0]->timers, timers[0],
+					    sk_now() + 1000000000, &cx) == 0);
+	mc_assert(sk_sched_start(sched) == 0);
+	/* As skua_clock_pause. */
+	mc_assert(sk_clock_pause(&sched->clock));
+	sk_sched_clock_changed(sched);
+	while (!sk_timer_has_fired(timers[0]))
+		sk_thread_waker_park(own);
+	sk_clock_end_wait();
+	sk_timer_disarm(timers[0]);
+	sk_free(timers[0]);
+	sk_thread_waker_free(own);
+	sk_sched_stop(sched);
+	mc_assert(sk_sched_free(sched) == 0);
+}
+
+/* Two workers go to sleep under a paused clock; one of them has just armed the earlier timer. */
+static uint64_t paused_at;
+
+static void arms_and_sleeps(void *unused)
+{
+	struct sk_worker *worker = sched->workers[0];
+	skua_waker waker = {&count_ops, NULL};
+	uint64_t now;
+	skua_cx cx;
+
+	(void)unused;
+	sk_thread_local_set(worker);
+	skua_cx_init(&cx, NULL, &waker);
+	/* As skua_sleep, then sleep_or_not. */
+	now = sk_clock_now(&sched->clock);
+	mc_assert(sk_timer_arm(&worker->timers, timers[0], now + 100, 1, &cx) == 0);
+	sk_timers_refresh(&worker->timers);
+	sk_idle_sleep(&sched->idle, 0, false);
+	(void)sk_sched_jump(sched, worker);
+}
+
+MC_SCENARIO(timer, jump_against_a_worker_that_arms_and_sleeps)
+{
+	struct sk_sched_options options = {.workers = 2, .budget = 128};
+	skua_waker waker = {&count_ops, NULL};
+	skua_cx cx;
+
+	mc_assert(sk_sched_new(&options, &sched) == 0);
+	for (int i = 0; i < 2; i++)
+		timers[i] = sk_calloc(1, sizeof *timers[i]);
+	skua_cx_init(&cx, NULL, &waker);
+	sk_clock_begin_wait();
+	mc_assert(sk_clock_pause(&sched->clock));
+	paused_at = sk_clock_now(&sched->clock);
+	sk_thread_local_set(sched->workers[1]);
+	mc_assert(sk_timer_arm(&sched->workers[1]->timers, timers[1], paused_at + 1000, 1, &cx) ==
+		  0);
+	sk_timers_refresh(&sched->workers[1]->timers);
+	mc_start(arms_and_sleeps, 0);
+	sk_idle_sleep(&sched->idle, 1, false);
+	(void)sk_sched_jump(sched, sched->workers[1]);
+	mc_join_all();
+	mc_assert(sk_clock_now(&sched->clock) <= paused_at + 100);
+	sk_clock_end_wait();
+	sk_thread_local_set(NULL);
+	for (int i = 0; i < 2; i++) {
+		sk_timer_disarm(timers[i]);
+		sk_free(timers[i]);
+	}
+	mc_assert(sk_sched_free(sched) == 0);
+}

@@ -31,20 +31,6 @@ void sk_fence(void)
 	mc_fence(__ATOMIC_SEQ_CST, __builtin_return_address(0));
 }
 
-/* What the compiler may not move; the processor may. */
-void sk_fence_light(void)
-{
-}
-
-void sk_fence_heavy(void)
-{
-	mc_fence_all(__builtin_return_address(0));
-}
-
-void sk_fence_prepare(void)
-{
-}
-
 /* ---- Failures and time, as a scenario wants them ---- */
 
 static unsigned failures_allowed, failures;
@@ -67,6 +53,22 @@ static bool fails(void)
 	failures_allowed--;
 	failures++;
 	return true;
+}
+
+/* What the compiler may not move; the processor may. */
+void sk_fence_light(void)
+{
+}
+
+/* That it fails is as if the owner was inside (sched/bias.h). */
+bool sk_fence_heavy(void)
+{
+	mc_fence_all(__builtin_return_address(0));
+	return true;
+}
+
+void sk_fence_prepare(void)
+{
 }
 
 static void clock_reaches(uint64_t moment)
