@@ -126,23 +126,33 @@ int skua_runtime_new(skua_config *config, skua_runtime **out)
 
 /* ---- The end ---- */
 
+/* Lets tasks and jobs end by themselves. What a worker that does not return from a poll has not told yet
+ * gets its time when it has. Without a grace period nobody gets any. */
+static void let_end(skua_runtime *rt)
+{
+	uint64_t grace = rt->config.public.shutdown_ms * SKUA_MSEC;
+	struct sk_sched *sched = rt->head.sched;
+
+	if (sk_sched_drain(sched, sk_now() + grace))
+		return;
+	sk_log(SKUA_LOG_WARN, "shutdown: not everything ended within %u ms",
+	       rt->config.public.shutdown_ms);
+	sk_sched_report(sched);
+	if (grace > 0 && sk_sched_wait_until_told(sched))
+		(void)sk_sched_drain(sched, sk_now() + grace);
+}
+
 int skua_runtime_free(skua_runtime *rt)
 {
 	struct sk_worker *worker = sk_worker_current();
-	uint64_t grace;
 
 	if (rt == NULL)
 		return 0;
 	if ((worker != NULL && worker->sched == rt->head.sched) ||
 	    sk_blocking_is_job_thread(rt->head.sched))
 		return -EDEADLK;
-	grace = rt->config.public.shutdown_ms * SKUA_MSEC;
 	sk_sched_close(rt->head.sched);
-	if (!sk_sched_drain(rt->head.sched, sk_now() + grace)) {
-		sk_log(SKUA_LOG_WARN, "shutdown: not everything ended within %u ms",
-		       rt->config.public.shutdown_ms);
-		sk_sched_report(rt->head.sched);
-	}
+	let_end(rt);
 	return tear_down(rt) > 0 ? -ETIMEDOUT : 0;
 }
 

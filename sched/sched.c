@@ -473,6 +473,38 @@ bool sk_sched_drain(struct sk_sched *sched, uint64_t deadline)
 	return ended;
 }
 
+void sk_sched_worker_told(struct sk_worker *worker)
+{
+	struct sk_sched *sched = worker->sched;
+
+	sk_mutex_lock(&sched->drain_lock);
+	worker->has_told = true;
+	sk_cond_signal(&sched->drained);
+	sk_mutex_unlock(&sched->drain_lock);
+}
+
+/* A spare worker that comes later has no list yet. */
+static bool has_everybody_told(struct sk_sched *sched)
+{
+	for (uint32_t i = 0; i < sk_sched_width(sched); i++)
+		if (!sched->workers[i]->has_told)
+			return false;
+	return true;
+}
+
+bool sk_sched_wait_until_told(struct sk_sched *sched)
+{
+	bool waited = false;
+
+	sk_mutex_lock(&sched->drain_lock);
+	while (!has_everybody_told(sched)) {
+		sk_cond_wait(&sched->drained, &sched->drain_lock);
+		waited = true;
+	}
+	sk_mutex_unlock(&sched->drain_lock);
+	return waited;
+}
+
 void sk_sched_stop(struct sk_sched *sched)
 {
 	/* Relaxed: sk_sched_close has been called before, by this thread, and its fence releases what

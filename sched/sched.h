@@ -12,6 +12,9 @@
  *      four-counter termination detection in its monotone form: read all `completed`, then all
  *      `spawned`; if the sums are equal, then at the time of the first read nothing was alive, and
  *      what is not alive spawns nothing.
+ *      Only the owner of a list may look into it, so the tasks of a worker that stays in one poll are
+ *      told when that returns (sk_sched_wait_until_told). Nobody can end the poll, so it is waited for
+ *      in any case; and then they get their time, instead of being dropped for what another one did.
  *   3. sk_sched_stop: the phase becomes STOPPED, workers leave their loop and are joined.
  *   4. The driver is stopped by the layer above, so that nobody else calls in.
  *   5. sk_sched_free: tasks that are left are abandoned, the blocking pool is joined, threads that
@@ -228,8 +231,16 @@ unsigned sk_sched_free(struct sk_sched *sched);
  * that run. Takes some 10 ms. */
 void sk_sched_report(struct sk_sched *sched);
 
-/* A task of this scheduler has ended: for sk_sched_drain. */
+/*
+ * After a drain that was in vain: waits until every worker has told the tasks in its list that the runtime
+ * closes. One that has been in the same poll since then has not, and comes to it only after that poll.
+ * False: all of them had.
+ */
+bool sk_sched_wait_until_told(struct sk_sched *sched);
+
+/* A task of this scheduler has ended, or a worker has told its tasks: for those two. */
 void sk_sched_task_ended(struct sk_sched *sched);
+void sk_sched_worker_told(struct sk_worker *worker);
 
 void sk_sched_stats(struct sk_sched *sched, skua_stats *stats);
 

@@ -353,7 +353,7 @@ static void follow_phase(struct sk_worker *worker)
 			sk_task_wake(task);
 	worker->phase = phase;
 	/* What this worker completed before it noticed was not announced. */
-	sk_sched_task_ended(worker->sched);
+	sk_sched_worker_told(worker);
 }
 
 /* ---- Looking for work ---- */

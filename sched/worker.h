@@ -107,6 +107,7 @@ struct sk_worker {
 	int cpu;                      /* to run on, or -1 */
 	SK_ATOMIC(int32_t) cpu_clock; /* of its CPU time */
 	sk_thread thread;
+	bool has_told; /* its tasks that the runtime closes; under the scheduler's drain_lock */
 
 	/* The driver's own. */
 	uint64_t monitor_tick;

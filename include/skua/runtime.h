@@ -116,8 +116,10 @@ SKUA_API SKUA_MUST_USE int skua_runtime_new(skua_config *config, skua_runtime **
 /*
  * Ends a runtime: no new tasks; every task is cancelled, once more if it was before, and gets
  * `shutdown_ms` to end; tasks that have not are named on standard error and dropped; blocking calls
- * and polls that still run are named there, too, and waited for; every thread is joined; sockets that are still open are closed.
- * Handles of tasks may outlive it, those of sockets, listeners and timers may not. NULL is allowed.
+ * and polls that still run are named there, too, and waited for (after such a poll, tasks that could
+ * not be told before, because their worker was in it, get `shutdown_ms` as well); every thread is
+ * joined; sockets that are still open are closed. Handles of tasks may outlive it, those of sockets,
+ * listeners and timers may not. NULL is allowed.
  *
  * Returns 0; -ETIMEDOUT if tasks had to be dropped (the runtime is gone all the same); -EDEADLK
  * from a worker or a blocking job of this runtime, and nothing happened. One thread; blocks. A

@@ -200,7 +200,7 @@ static skua_poll long_poll(skua_cx *cx, skua_future *self)
 {
 	(void)self;
 	sk_fetch_add(&polls, 1, SK_RELAXED);
-	while (sk_load(&cx->task->sched->phase, SK_ACQUIRE) != SK_PHASE_STOPPED)
+	while (sk_load(&cx->task->sched->phase, SK_ACQUIRE) == SK_PHASE_OPEN)
 		sk_thread_yield();
 	return reason;
 }
@@ -467,7 +467,7 @@ MC_SCENARIO_WITH(runtime, drop_against_a_foreign_wake, .preemptions = 1, GRACE_R
 	sk_slot_reset(&slot);
 }
 
-/* One that is in the same poll until the workers are told to stop ends by itself. */
+/* One that is in the same poll until the runtime closes ends by itself. */
 MC_SCENARIO_WITH(runtime, free_with_a_task_in_a_long_poll, .preemptions = 1, GRACE_RUNS_OUT)
 {
 	begin();
