@@ -118,6 +118,7 @@ bool sk_sched_monitor(struct sk_sched *sched)
 	uint32_t stuck = 0;
 
 	sched->monitor_time = now;
+	sk_stalls_look_came(sched, elapsed);
 	/* The first look after a pause. */
 	if (elapsed > 4 * SK_MONITOR_MS * UINT64_C(1000000))
 		elapsed = SK_MONITOR_MS * UINT64_C(1000000);

@@ -204,6 +204,16 @@ void sk_stalls_pause(struct sk_sched *sched)
 		sched->workers[i]->poll_since = 0;
 }
 
+void sk_stalls_look_came(struct sk_sched *sched, uint64_t elapsed)
+{
+	if (sched->stalls.limit == 0 || elapsed < sched->stalls.limit / 2 ||
+	    elapsed <= 2 * SK_MONITOR_MS * (uint64_t)MS)
+		return;
+	for (uint32_t i = 0; i < sk_sched_width(sched); i++)
+		if (sched->workers[i]->poll_since != 0)
+			sched->workers[i]->poll_since += elapsed;
+}
+
 void sk_stalls_stop(struct sk_stalls *stalls)
 {
 	bool started;

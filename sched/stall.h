@@ -57,6 +57,10 @@ void sk_stall_look(struct sk_sched *sched, struct sk_worker *worker, uint64_t ti
 /* At the last look before a pause: what takes long after it, has begun after it. */
 void sk_stalls_pause(struct sk_sched *sched);
 
+/* So long after the last look the driver looks again. If that is too long to say anything about a worker,
+ * the process was most likely stopped (SIGSTOP, a frozen control group), and that time does not count. */
+void sk_stalls_look_came(struct sk_sched *sched, uint64_t elapsed);
+
 /* No report from now on; waits for the one that is being written. Workers are not yet joined. */
 void sk_stalls_stop(struct sk_stalls *stalls);
 

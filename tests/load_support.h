@@ -412,7 +412,10 @@ static inline void load_open(skua_config *config, int64_t step_to_stop)
 {
 	load.step_to_stop = step_to_stop;
 	load.in_the_poll = NULL;
-	load.steps = load.stopping = load.alive = load.bad = 0;
+	load.steps = 0;
+	load.stopping = 0;
+	load.alive = 0;
+	load.bad = 0;
 	config->max_blocking = 2;
 	config->blocking_queue = 1;
 	T_EQ(skua_token_new(NULL, &load.token), 0);

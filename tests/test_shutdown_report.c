@@ -313,7 +313,7 @@ T_TEST(shutdown_report, of_many_tasks_the_first_are_named)
 	T_EQ(count_of(text, "skua: warning: shutdown: and 30 more tasks are dropped\n"), 1);
 }
 
-/* Who keeps the only worker from it; without a grace period it gets no turn afterwards. */
+/* The only worker is kept from it, and there is no grace period. */
 T_TEST(shutdown_report, a_task_that_was_never_polled_is_told_as_such)
 {
 	struct stuck future = {.co = SKUA_CORO_INIT(stuck)};

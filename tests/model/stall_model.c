@@ -23,6 +23,11 @@ void sk_stalls_pause(struct sk_sched *sched)
 	(void)sched;
 }
 
+void sk_stalls_look_came(struct sk_sched *sched, uint64_t elapsed)
+{
+	(void)sched, (void)elapsed;
+}
+
 void sk_stalls_stop(struct sk_stalls *stalls)
 {
 	(void)stalls;
