@@ -112,7 +112,7 @@ int main(void)
 {
 	static struct attempts all;
 	skua_addr addrs[ATTEMPTS];
-	skua_listener *listener;
+	skua_listener *listener = NULL;
 	skua_config config;
 	skua_runtime *rt;
 	int64_t winner;

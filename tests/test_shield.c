@@ -37,7 +37,10 @@ static skua_poll shielded(skua_cx *cx, struct shielded *self)
 }
 SKUA_CORO(shielded, struct shielded);
 
-static void cancelled_under_a_shield(uint64_t limit, int64_t *results)
+/* How the awaits of such a task ended. */
+static int64_t results[3];
+
+static void cancelled_under_a_shield(uint64_t limit)
 {
 	skua_runtime *rt = runtime_of(2);
 	atomic_int begun = 0;
@@ -56,9 +59,7 @@ static void cancelled_under_a_shield(uint64_t limit, int64_t *results)
 
 T_TEST(shield, a_cancellation_waits_until_it_is_over)
 {
-	int64_t results[3] = {1, 1, 1};
-
-	cancelled_under_a_shield(0, results);
+	cancelled_under_a_shield(0);
 	T_EQ(results[0], 0);
 	T_EQ(results[1], -ECANCELED);
 	T_EQ(results[2], 0);
@@ -66,9 +67,7 @@ T_TEST(shield, a_cancellation_waits_until_it_is_over)
 
 T_TEST(shield, a_deadline_inside_works_as_ever)
 {
-	int64_t results[3] = {1, 1, 1};
-
-	cancelled_under_a_shield(SKUA_MSEC, results);
+	cancelled_under_a_shield(SKUA_MSEC);
 	T_EQ(results[0], -ETIMEDOUT);
 	T_EQ(results[1], -ECANCELED);
 	T_EQ(results[2], 0);
@@ -94,7 +93,6 @@ SKUA_CORO(outside, struct outside);
 T_TEST(shield, a_deadline_outside_waits_until_it_is_over)
 {
 	skua_runtime *rt = runtime_of(1);
-	int64_t results[3] = {1, 1, 1};
 	atomic_int begun = 0;
 	struct outside task = {
 		.co = SKUA_CORO_INIT(outside),
