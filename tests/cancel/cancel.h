@@ -66,7 +66,8 @@ struct scenario {
 };
 
 /* A list that ends with one without a name. */
-extern const struct scenario scenarios_of_time[];
+extern const struct scenario scenarios_of_time[], scenarios_of_tasks[], scenarios_of_scopes[],
+	scenarios_of_compositions[];
 
 /* What the struct of a subject begins with. The rest is zeroed. */
 #define SUBJECT                                                                                    \

@@ -368,6 +368,9 @@ int main(int argc, char **argv)
 	life_memory_begin();
 	actor_start();
 	run_list(scenarios_of_time);
+	run_list(scenarios_of_tasks);
+	run_list(scenarios_of_scopes);
+	run_list(scenarios_of_compositions);
 	actor_stop();
 	life_memory_end();
 	printf("1..%u\n", counts.tests);
