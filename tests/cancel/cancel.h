@@ -67,7 +67,7 @@ struct scenario {
 
 /* A list that ends with one without a name. */
 extern const struct scenario scenarios_of_time[], scenarios_of_tasks[], scenarios_of_scopes[],
-	scenarios_of_compositions[];
+	scenarios_of_compositions[], scenarios_of_io[];
 
 /* What the struct of a subject begins with. The rest is zeroed. */
 #define SUBJECT                                                                                    \

@@ -371,6 +371,7 @@ int main(int argc, char **argv)
 	run_list(scenarios_of_tasks);
 	run_list(scenarios_of_scopes);
 	run_list(scenarios_of_compositions);
+	run_list(scenarios_of_io);
 	actor_stop();
 	life_memory_end();
 	printf("1..%u\n", counts.tests);
