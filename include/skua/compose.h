@@ -165,14 +165,24 @@ enum {
 	SKUA_COMPOSE_RACE_OK_ = 4
 };
 
-/* One poll of a block: which branch is evaluated now, and what that gave. */
+/*
+ * One poll of a block: which branch is evaluated now, and what that gave. And how the poll goes on as
+ * long as the branches are not ready: that costs no call.
+ */
 typedef struct skua_compose_poll {
 	skua_compose *storage;
 	const char *file;
-	uint32_t line, kind, count;
+	uint32_t line, count, kind;
 	int32_t number;
 	skua_poll result, value;
+	uint64_t todo, rest;   /* the branches that come next, and those after them */
+	const int32_t *budget; /* what is left of the task's, */
+	int32_t share, spare;  /* what each branch has of it, and all of them together */
+	int telling;           /* some have to be told of a cancellation */
 } skua_compose_poll;
+
+/* What `result` is before the branch is evaluated: no operation returns it. */
+#define SKUA_COMPOSE_UNKNOWN_ (SKUA_PENDING + 1)
 
 /*
  * Takes the result of the last branch, and says which one is next. Returns 1 if there is one; 0 if
@@ -180,16 +190,32 @@ typedef struct skua_compose_poll {
  */
 SKUA_API int skua_compose_next(skua_cx *cx, skua_compose_poll *poll);
 
+static inline int skua_compose_step_(skua_cx *cx, skua_compose_poll *poll)
+{
+	if (poll->result != SKUA_PENDING || poll->telling || *poll->budget != poll->share)
+		return skua_compose_next(cx, poll);
+	if (poll->todo == 0) {
+		if (poll->rest == 0)
+			return skua_compose_next(cx, poll);
+		poll->todo = poll->rest;
+		poll->rest = 0;
+	}
+	poll->number = __builtin_ctzll(poll->todo);
+	poll->todo &= poll->todo - 1;
+	poll->result = SKUA_COMPOSE_UNKNOWN_;
+	return 1;
+}
+
 /* The second declarator holds the count where SKUA_BRANCH can see it as a constant. */
 #define SKUA_COMPOSE_COUNT_ (sizeof(*skua_counted_) / sizeof(**skua_counted_))
 #define SKUA_COMPOSE_POLL_(to, cx, storage, kind, count)                                           \
 	SKUA_COMPOSE_LOOP_(to, cx, storage, kind, count, (void)0)
 #define SKUA_COMPOSE_LOOP_(to, cx, storage, kind, count, end)                                      \
-	for (skua_compose_poll                                                                     \
-		     skua_compose_ = {(storage), __FILE__, __LINE__, (kind), (count), -1, 0, 0},   \
-		     (*skua_counted_)[(count)] = NULL;                                             \
+	for (skua_compose_poll skua_compose_ = {(storage), __FILE__, __LINE__, (count), (kind),    \
+						-1, 0, 0, 0, 0, NULL, 0, 0, 0},                    \
+			       (*skua_counted_)[(count)] = NULL;                                   \
 	     ;)                                                                                    \
-		if ((void)skua_counted_, !skua_compose_next((cx), &skua_compose_)) {               \
+		if ((void)skua_counted_, !skua_compose_step_((cx), &skua_compose_)) {              \
 			if (skua_compose_.value == SKUA_PENDING)                                   \
 				return SKUA_PENDING;                                               \
 			(to) = skua_compose_.value;                                                \

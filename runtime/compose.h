@@ -1,0 +1,377 @@
+/*
+ * compose.h - what blocks and groups of branches (skua/compose.h) have in common.
+ *
+ * A composition stands between its branches and what is around it. While a branch is polled, a
+ * shield and an interrupt (sched/interrupt.h) of the composition's own are around it: so no branch
+ * takes a cancellation that is meant for all. The composition alone asks outside, before it polls
+ * its branches and after, and then tells each of them by its own interrupt: a telling. There are
+ * three reasons for one:
+ *
+ *   - The result is known: a winner, a first error.
+ *   - It is not known, and something outside wants the end. That is taken, and the result is
+ *     -ECANCELED.
+ *   - It is known, and something outside wants the end. That is only passed on: it is not taken, so
+ *     the next await outside is told, and the result is not lost for it.
+ *
+ * So of several things outside one is taken at most, and a skua_timeout around the whole never makes
+ * its error of another's. A branch that has not heard of one telling (it is shielded) when the next
+ * one comes, hears of both at once.
+ *
+ * A poll is made of passes over the branches that are pending, and a telling causes one more, over
+ * those that have not heard of it: nobody else would wake the task for that. Each reason is told
+ * once, so the passes end.
+ *
+ * All of this is inlined into its two users. A block passes NULL for `branches`, and its copy has
+ * neither a loop over words nor a count of the untold.
+ */
+#ifndef SKUA_RUNTIME_COMPOSE_H
+#define SKUA_RUNTIME_COMPOSE_H
+
+#include <errno.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "sched/cx.h"
+#include "sched/interrupt.h"
+#include "sched/worker.h"
+#include "skua/compose.h"
+
+/* The states of 64 branches. */
+struct __attribute__((may_alias)) compose_word {
+	uint64_t pending; /* has not ended */
+	uint64_t untold;  /* pending, and has not heard of the last telling */
+};
+
+enum { COMPOSE_WORD = 64 };
+
+/* May alias: it lives in storages that users assign as a whole. */
+struct __attribute__((may_alias)) compose {
+	struct sk_interrupt interrupt;
+	struct compose_word own; /* of a block; a group's words are in its branches */
+	skua_branch *branches;   /* of a group, or NULL */
+	int64_t value;           /* the result if nothing more happens */
+	uintptr_t passed_on;     /* what was last told without being taken, see sk_cx_due */
+	uint32_t count, left;    /* all, and those that are pending */
+	uint8_t kind;
+	bool in_order, active, known;
+
+	/* Of the poll that goes on; the rest of it is in a skua_compose_poll. */
+	bool again;      /* there was a telling since the pass began */
+	bool partial;    /* a pass over the untold ones only */
+	uint32_t first;  /* the first branch of the word the pass began in, */
+	uint32_t base;   /* and of the one that it is at */
+	uint32_t words;  /* that it has still to come to, but for what is left of the first one */
+	uint32_t untold; /* of a group: how many have not heard of the last telling */
+	struct compose_word *word; /* where the pass is */
+};
+
+_Static_assert(sizeof(struct compose) <= sizeof(skua_compose), "skua_compose is too small");
+_Static_assert(sizeof(struct compose) <= sizeof(((skua_group *)0)->opaque),
+	       "skua_group is too small");
+_Static_assert(sizeof(struct compose_word) <= sizeof(((skua_branch *)0)->opaque),
+	       "skua_branch is too small");
+
+/* Branch i of a group keeps the word of the branches 64 i to 64 i + 63. */
+static inline struct compose_word *compose_word_at(struct compose *self, skua_branch *branches,
+						   uint32_t index)
+{
+	if (branches == NULL)
+		return &self->own;
+	return (struct compose_word *)(void *)branches[index].opaque;
+}
+
+static inline void compose_start(struct compose *self, unsigned kind, unsigned order,
+				 skua_branch *branches, uint32_t count)
+{
+	/* The interrupt is as new after each poll; what belongs to a poll is set by it. */
+	self->interrupt.is_composition = true;
+	self->branches = branches;
+	self->value = 0;
+	self->passed_on = 0;
+	self->count = self->left = count;
+	self->untold = 0;
+	self->kind = (uint8_t)kind;
+	self->in_order = kind < SKUA_COMPOSE_SELECT_ || order == SKUA_IN_ORDER;
+	self->active = true;
+	self->known = false;
+	for (uint32_t first = 0; first < count; first += COMPOSE_WORD) {
+		struct compose_word *word = compose_word_at(self, branches, first / COMPOSE_WORD);
+		uint32_t members = count - first < COMPOSE_WORD ? count - first : COMPOSE_WORD;
+
+		word->pending = UINT64_MAX >> (COMPOSE_WORD - members);
+		word->untold = 0;
+		if (branches == NULL)
+			break;
+	}
+}
+
+/* ---- Tellings ---- */
+
+static inline void compose_tell_all(struct compose *self, skua_branch *branches)
+{
+	for (uint32_t first = 0; first < self->count; first += COMPOSE_WORD) {
+		struct compose_word *word = compose_word_at(self, branches, first / COMPOSE_WORD);
+
+		word->untold = word->pending;
+		if (branches == NULL)
+			break;
+	}
+	self->untold = self->left;
+	self->again = true;
+}
+
+__attribute__((noinline, cold)) static void compose_ask_what(skua_cx *cx, struct compose *self)
+{
+	uintptr_t due;
+
+	if (!self->known) {
+		if (skua_cx_interrupt(cx) == 0)
+			return;
+		self->known = true;
+		self->value = -ECANCELED;
+	} else {
+		due = sk_cx_due(cx);
+		if (due == 0 || due == self->passed_on)
+			return;
+		self->passed_on = due;
+	}
+	compose_tell_all(self, self->branches);
+}
+
+/* Whether a branch has not heard of the last telling. */
+static inline bool compose_has_untold(const struct compose *self, const skua_branch *branches)
+{
+	return branches == NULL ? self->own.untold != 0 : self->untold > 0;
+}
+
+/* A branch of the present word has heard of it. */
+static inline void compose_heard(struct compose *self, uint64_t bit)
+{
+	self->word->untold &= ~bit;
+	self->untold--;
+}
+
+/* ---- One branch ---- */
+
+/* A branch has ended: is the result known by that? */
+static inline void compose_look_at(struct compose *self, skua_branch *branches,
+				   const skua_compose_poll *poll)
+{
+	skua_poll result = poll->result;
+
+	switch (self->kind) {
+	case SKUA_COMPOSE_JOIN_:
+		return;
+	case SKUA_COMPOSE_TRY_JOIN_:
+		if (result >= 0)
+			return;
+		break;
+	case SKUA_COMPOSE_SELECT_:
+		result = poll->number;
+		break;
+	case SKUA_COMPOSE_RACE_OK_:
+		if (result < 0) {
+			if (self->value == 0)
+				self->value = result;
+			return;
+		}
+		break;
+	default:
+		break;
+	}
+	self->value = result;
+	self->known = true;
+	compose_tell_all(self, branches);
+}
+
+/* A branch of the present word has ended. */
+static inline void compose_end_branch(struct compose *self, skua_branch *branches,
+				      const skua_compose_poll *poll, uint64_t bit)
+{
+	if ((self->word->untold & bit) != 0)
+		compose_heard(self, bit);
+	self->word->pending &= ~bit;
+	self->left--;
+	if (branches != NULL)
+		branches[poll->number].result = poll->result;
+	if (!self->known)
+		compose_look_at(self, branches, poll);
+}
+
+/* Before the branch with `poll->number`, of the present word, is polled. */
+static inline void compose_lead(skua_cx *cx, struct compose *self, skua_compose_poll *poll)
+{
+	uint64_t untold = self->word->untold;
+
+	cx->budget = poll->share;
+	poll->telling = untold != 0;
+	if ((untold >> (uint32_t)poll->number % COMPOSE_WORD & 1) != 0) {
+		self->interrupt.error = -ECANCELED;
+		cx->due++;
+	}
+}
+
+/* And after it. */
+static inline void compose_take(skua_cx *cx, struct compose *self, skua_branch *branches,
+				skua_compose_poll *poll)
+{
+	uint64_t bit = UINT64_C(1) << (uint32_t)poll->number % COMPOSE_WORD;
+
+	poll->spare -= poll->share - cx->budget;
+	if (self->interrupt.error != 0) {
+		if (self->interrupt.delivered)
+			compose_heard(self, bit);
+		else
+			cx->due--;
+		self->interrupt.error = 0;
+		self->interrupt.delivered = false;
+	}
+	if (poll->result != SKUA_PENDING)
+		compose_end_branch(self, branches, poll, bit);
+}
+
+/* ---- Passes ---- */
+
+/* Comes to a word. Returns which of its branches this pass is about. */
+static inline uint64_t compose_come_to(struct compose *self, skua_branch *branches, uint32_t base)
+{
+	self->base = base;
+	self->word = compose_word_at(self, branches, base / COMPOSE_WORD);
+	return self->partial ? self->word->untold : self->word->pending;
+}
+
+/* Begins a pass: with branch `start`, up to the last one, and then from the first one on. */
+static inline void compose_begin_pass(struct compose *self, skua_branch *branches,
+				      skua_compose_poll *poll, uint32_t start)
+{
+	uint32_t before = start % COMPOSE_WORD;
+	uint64_t members = compose_come_to(self, branches, start - before);
+
+	self->again = false;
+	if (branches != NULL) {
+		self->first = self->base;
+		self->words = (self->count - 1) / COMPOSE_WORD;
+	}
+	poll->todo = members & UINT64_MAX << before;
+	poll->rest = members & ~(UINT64_MAX << before);
+}
+
+/* Goes on to the next word that has something to do; false: the pass is over. */
+static inline bool compose_next_word(struct compose *self, skua_branch *branches,
+				     skua_compose_poll *poll)
+{
+	if (branches != NULL) {
+		while (self->words > 0) {
+			uint32_t base = self->base + COMPOSE_WORD;
+
+			self->words--;
+			poll->todo = compose_come_to(self, branches, base < self->count ? base : 0);
+			if (poll->todo != 0)
+				return true;
+		}
+		(void)compose_come_to(self, branches, self->first);
+	}
+	poll->todo = poll->rest;
+	poll->rest = 0;
+	return poll->todo != 0;
+}
+
+/* ---- One poll ---- */
+
+/* Of a composition that is not in the chain and has nothing to tell: so it is before each poll. */
+static inline void compose_enter(skua_cx *cx, struct compose *self)
+{
+	cx->shields++;
+	sk_interrupt_enter(&self->interrupt, cx);
+}
+
+static inline void compose_leave(skua_cx *cx, struct compose *self)
+{
+	(void)sk_interrupt_leave(&self->interrupt, cx);
+	cx->shields--;
+}
+
+/* The least power of two that is not below a number, as an exponent. */
+static inline unsigned compose_log2(uint32_t number)
+{
+	return number > 1 ? 32 - (unsigned)__builtin_clz(number - 1) : 0;
+}
+
+/* Which branch is polled first. */
+static inline uint32_t compose_first(const skua_cx *cx, const struct compose *self)
+{
+	struct sk_worker *worker = cx->worker;
+	uint32_t random;
+
+	if (self->in_order)
+		return 0;
+	random = worker != NULL ? sk_random(&worker->random) : (uint32_t)sk_now() * 2654435769u;
+	return (uint32_t)((uint64_t)random * self->count >> 32);
+}
+
+/* Begins a poll. False: it is over already, the task has used up its budget. */
+static inline bool compose_begin(skua_cx *cx, struct compose *self, skua_branch *branches,
+				 skua_compose_poll *poll)
+{
+	if (!sk_cx_is_undisturbed(cx))
+		compose_ask_what(cx, self);
+	if (!compose_has_untold(self, branches) && !sk_cx_budget(cx))
+		return false;
+	self->partial = false;
+	compose_begin_pass(self, branches, poll, compose_first(cx, self));
+	/* At least one for each: else the last ones would get none as long as the first use up all. */
+	poll->budget = &cx->budget;
+	poll->spare = cx->budget;
+	poll->share = cx->budget >> compose_log2(self->left);
+	if (poll->share < 1)
+		poll->share = 1;
+	compose_enter(cx, self);
+	return true;
+}
+
+/* A pass is over. True: there is another one. */
+static inline bool compose_end_pass(skua_cx *cx, struct compose *self, skua_branch *branches,
+				    skua_compose_poll *poll)
+{
+	if (self->left > 0 && !sk_cx_is_undisturbed(cx)) {
+		compose_leave(cx, self);
+		compose_ask_what(cx, self);
+		compose_enter(cx, self);
+	}
+	if (self->left == 0 || !self->again) {
+		compose_leave(cx, self);
+		cx->budget = poll->spare > 0 ? poll->spare : 0;
+		return false;
+	}
+	self->partial = true;
+	compose_begin_pass(self, branches, poll, 0);
+	return true;
+}
+
+/* Goes on to the next branch of this poll; false: it is over. */
+static inline bool compose_next(skua_cx *cx, struct compose *self, skua_branch *branches,
+				skua_compose_poll *poll)
+{
+	while (poll->todo == 0)
+		if (!compose_next_word(self, branches, poll) &&
+		    !compose_end_pass(cx, self, branches, poll))
+			return false;
+	poll->number = __builtin_ctzll(poll->todo);
+	if (branches != NULL)
+		poll->number += (int32_t)self->base;
+	poll->todo &= poll->todo - 1;
+	compose_lead(cx, self, poll);
+	return true;
+}
+
+/* After a poll: the result of the whole, or SKUA_PENDING. */
+static inline skua_poll compose_result(struct compose *self)
+{
+	if (self->left > 0)
+		return SKUA_PENDING;
+	self->active = false;
+	return self->value;
+}
+
+#endif /* SKUA_RUNTIME_COMPOSE_H */

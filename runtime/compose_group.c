@@ -1,0 +1,98 @@
+/* compose_group.c - skua/compose.h: a future that is made of others. */
+#include <string.h>
+
+#include "runtime/compose.h"
+
+static struct compose *compose_of(skua_future *future)
+{
+	return (struct compose *)(void *)((skua_group *)(void *)future)->opaque;
+}
+
+static skua_poll group_poll(skua_cx *cx, skua_future *future)
+{
+	struct compose *self = compose_of(future);
+	skua_compose_poll poll;
+
+	/* It is a branch of its own, or has ended before. */
+	if (!self->active || self->interrupt.around > 0)
+		return -EINVAL;
+	if (!compose_begin(cx, self, self->branches, &poll))
+		return SKUA_PENDING;
+	while (compose_next(cx, self, self->branches, &poll)) {
+		skua_future *branch = self->branches[poll.number].future;
+
+		poll.result = branch->ops->poll(cx, branch);
+		compose_take(cx, self, self->branches, &poll);
+	}
+	return compose_result(self);
+}
+
+static void group_drop(skua_future *future)
+{
+	struct compose *self = compose_of(future);
+
+	if (!self->active)
+		return;
+	self->active = false;
+	for (uint32_t i = 0; i < self->count; i++) {
+		skua_future *branch = self->branches[i].future;
+
+		if ((compose_word_at(self, self->branches, i / COMPOSE_WORD)->pending >>
+			     i % COMPOSE_WORD &
+		     1) != 0 &&
+		    branch->ops->drop != NULL)
+			branch->ops->drop(branch);
+	}
+}
+
+static const skua_future_ops group_ops = {
+	.poll = group_poll,
+	.drop = group_drop,
+	.size = sizeof(skua_group),
+	.name = "group",
+	.file = NULL,
+};
+
+static int make(skua_group *group, skua_branch *branches, size_t count, unsigned kind,
+		unsigned order)
+{
+	if (group == NULL || (branches == NULL && count > 0) || count > INT32_MAX ||
+	    order > SKUA_IN_ORDER || (count == 0 && kind >= SKUA_COMPOSE_SELECT_))
+		return -EINVAL;
+	for (size_t i = 0; i < count; i++)
+		if (branches[i].future == NULL)
+			return -EINVAL;
+	for (size_t i = 0; i < count; i++)
+		branches[i].result = SKUA_PENDING;
+	memset(group, 0, sizeof *group);
+	group->future.ops = &group_ops;
+	/* An array of none has no word either. */
+	compose_start(compose_of(&group->future), kind, order, count > 0 ? branches : NULL,
+		      (uint32_t)count);
+	return 0;
+}
+
+int skua_group_join(skua_group *group, skua_branch *branches, size_t count)
+{
+	return make(group, branches, count, SKUA_COMPOSE_JOIN_, SKUA_IN_ORDER);
+}
+
+int skua_group_try_join(skua_group *group, skua_branch *branches, size_t count)
+{
+	return make(group, branches, count, SKUA_COMPOSE_TRY_JOIN_, SKUA_IN_ORDER);
+}
+
+int skua_group_select(skua_group *group, skua_branch *branches, size_t count, unsigned order)
+{
+	return make(group, branches, count, SKUA_COMPOSE_SELECT_, order);
+}
+
+int skua_group_race(skua_group *group, skua_branch *branches, size_t count, unsigned order)
+{
+	return make(group, branches, count, SKUA_COMPOSE_RACE_, order);
+}
+
+int skua_group_race_ok(skua_group *group, skua_branch *branches, size_t count, unsigned order)
+{
+	return make(group, branches, count, SKUA_COMPOSE_RACE_OK_, order);
+}
