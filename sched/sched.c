@@ -572,18 +572,17 @@ static void abandon_owned(struct remains *remains, struct sk_worker *worker, uns
 	while (*link != NULL) {
 		skua_task *task = *link;
 
-		if (sk_scope_depth(task, DEEPEST) != depth) {
-			link = &task->owned_next;
-			continue;
-		}
-		*link = task->owned_next;
-		if (!sk_task_is_complete(task)) {
+		if (sk_task_is_complete(task)) {
+			/* It ended on another worker, and nobody came to fetch it. Its scope may be gone. */
+			*link = task->owned_next;
+			task->owned_next = remains->first;
+			remains->first = task;
+		} else if (sk_scope_depth(task, DEEPEST) == depth) {
+			*link = task->owned_next;
 			abandon(remains, task);
-			continue;
+		} else {
+			link = &task->owned_next;
 		}
-		/* It ended on another worker, and nobody came to fetch it. */
-		task->owned_next = remains->first;
-		remains->first = task;
 	}
 }
 

@@ -600,6 +600,7 @@ static void arms_and_sleeps(void *unused)
 	now = sk_clock_now(&sched->clock);
 	mc_assert(sk_timer_arm(&worker->timers, timers[0], now + 100, 1, &cx) == 0);
 	sk_timers_refresh(&worker->timers);
+	sk_clock_publish(&sched->clock);
 	sk_idle_sleep(&sched->idle, 0, false);
 	(void)sk_sched_jump(sched, worker);
 }
@@ -622,6 +623,7 @@ MC_SCENARIO(timer, jump_against_a_worker_that_arms_and_sleeps)
 		  0);
 	sk_timers_refresh(&sched->workers[1]->timers);
 	mc_start(arms_and_sleeps, 0);
+	sk_clock_publish(&sched->clock);
 	sk_idle_sleep(&sched->idle, 1, false);
 	(void)sk_sched_jump(sched, sched->workers[1]);
 	mc_join_all();
