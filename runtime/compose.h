@@ -47,22 +47,24 @@ enum { COMPOSE_WORD = 64 };
 
 /* May alias: it lives in storages that users assign as a whole. */
 struct __attribute__((may_alias)) compose {
+	skua_compose_pass pass; /* of the poll that goes on */
 	struct sk_interrupt interrupt;
+	uint64_t what;           /* of an await that goes on: compose_what */
 	struct compose_word own; /* of a block; a group's words are in its branches */
 	skua_branch *branches;   /* of a group, or NULL */
 	int64_t value;           /* the result if nothing more happens */
 	uintptr_t passed_on;     /* what was last told without being taken, see sk_cx_due */
-	uint32_t count, left;    /* all, and those that are pending */
-	uint8_t kind;
-	bool in_order, active, known;
+	uint32_t left;           /* how many are pending */
+	bool in_order, known;
 
-	/* Of the poll that goes on; the rest of it is in a skua_compose_poll. */
+	/* Of the poll that goes on, too. */
 	bool again;      /* there was a telling since the pass began */
 	bool partial;    /* a pass over the untold ones only */
-	uint32_t first;  /* the first branch of the word the pass began in, */
-	uint32_t base;   /* and of the one that it is at */
-	uint32_t words;  /* that it has still to come to, but for what is left of the first one */
+	int32_t spare;   /* what is left of the task's budget, but for the present share */
 	uint32_t untold; /* of a group: how many have not heard of the last telling */
+	uint32_t first;  /* of a group: the first branch of the word the pass began in, */
+	uint32_t base;   /* and of the one that it is at */
+	uint32_t words;  /* that it has still to come to, but for what is left of the first */
 	struct compose_word *word; /* where the pass is */
 };
 
@@ -71,6 +73,18 @@ _Static_assert(sizeof(struct compose) <= sizeof(((skua_group *)0)->opaque),
 	       "skua_group is too small");
 _Static_assert(sizeof(struct compose_word) <= sizeof(((skua_branch *)0)->opaque),
 	       "skua_branch is too small");
+_Static_assert(offsetof(skua_compose, pass) == 0, "the pass of a skua_compose is not first");
+
+/* Of one of SKUA_COMPOSE_, with the order in the second byte. Never 0, since none of those is. */
+static inline uint64_t compose_what(uint32_t kind, uint32_t count)
+{
+	return (uint64_t)count << 32 | kind;
+}
+
+static inline uint32_t compose_count(const struct compose *self)
+{
+	return (uint32_t)(self->what >> 32);
+}
 
 /* Branch i of a group keeps the word of the branches 64 i to 64 i + 63. */
 static inline struct compose_word *compose_word_at(struct compose *self, skua_branch *branches,
@@ -81,19 +95,20 @@ static inline struct compose_word *compose_word_at(struct compose *self, skua_br
 	return (struct compose_word *)(void *)branches[index].opaque;
 }
 
-static inline void compose_start(struct compose *self, unsigned kind, unsigned order,
-				 skua_branch *branches, uint32_t count)
+/* What belongs to a poll is set by it, and the interrupt is as new after each. */
+static inline void compose_start(struct compose *self, uint64_t what, skua_branch *branches)
 {
-	/* The interrupt is as new after each poll; what belongs to a poll is set by it. */
+	unsigned kind = what & 0xff, order = what >> 8 & 0xff;
+	uint32_t count = (uint32_t)(what >> 32);
+
 	self->interrupt.is_composition = true;
+	self->what = what;
 	self->branches = branches;
 	self->value = 0;
 	self->passed_on = 0;
-	self->count = self->left = count;
+	self->left = count;
 	self->untold = 0;
-	self->kind = (uint8_t)kind;
 	self->in_order = kind < SKUA_COMPOSE_SELECT_ || order == SKUA_IN_ORDER;
-	self->active = true;
 	self->known = false;
 	for (uint32_t first = 0; first < count; first += COMPOSE_WORD) {
 		struct compose_word *word = compose_word_at(self, branches, first / COMPOSE_WORD);
@@ -110,7 +125,7 @@ static inline void compose_start(struct compose *self, unsigned kind, unsigned o
 
 static inline void compose_tell_all(struct compose *self, skua_branch *branches)
 {
-	for (uint32_t first = 0; first < self->count; first += COMPOSE_WORD) {
+	for (uint32_t first = 0; first < compose_count(self); first += COMPOSE_WORD) {
 		struct compose_word *word = compose_word_at(self, branches, first / COMPOSE_WORD);
 
 		word->untold = word->pending;
@@ -155,12 +170,10 @@ static inline void compose_heard(struct compose *self, uint64_t bit)
 /* ---- One branch ---- */
 
 /* A branch has ended: is the result known by that? */
-static inline void compose_look_at(struct compose *self, skua_branch *branches,
-				   const skua_compose_poll *poll)
+static inline void compose_look_at(struct compose *self, skua_branch *branches, uint32_t number,
+				   skua_poll result)
 {
-	skua_poll result = poll->result;
-
-	switch (self->kind) {
+	switch (self->what & 0xff) {
 	case SKUA_COMPOSE_JOIN_:
 		return;
 	case SKUA_COMPOSE_TRY_JOIN_:
@@ -168,7 +181,7 @@ static inline void compose_look_at(struct compose *self, skua_branch *branches,
 			return;
 		break;
 	case SKUA_COMPOSE_SELECT_:
-		result = poll->number;
+		result = number;
 		break;
 	case SKUA_COMPOSE_RACE_OK_:
 		if (result < 0) {
@@ -186,27 +199,27 @@ static inline void compose_look_at(struct compose *self, skua_branch *branches,
 }
 
 /* A branch of the present word has ended. */
-static inline void compose_end_branch(struct compose *self, skua_branch *branches,
-				      const skua_compose_poll *poll, uint64_t bit)
+static inline void compose_end_branch(struct compose *self, skua_branch *branches, uint32_t number,
+				      uint64_t bit, skua_poll result)
 {
 	if ((self->word->untold & bit) != 0)
 		compose_heard(self, bit);
 	self->word->pending &= ~bit;
 	self->left--;
 	if (branches != NULL)
-		branches[poll->number].result = poll->result;
+		branches[number].result = result;
 	if (!self->known)
-		compose_look_at(self, branches, poll);
+		compose_look_at(self, branches, number, result);
 }
 
-/* Before the branch with `poll->number`, of the present word, is polled. */
-static inline void compose_lead(skua_cx *cx, struct compose *self, skua_compose_poll *poll)
+/* Before a branch of the present word is polled. */
+static inline void compose_lead(skua_cx *cx, struct compose *self, uint32_t number)
 {
 	uint64_t untold = self->word->untold;
 
-	cx->budget = poll->share;
-	poll->telling = untold != 0;
-	if ((untold >> (uint32_t)poll->number % COMPOSE_WORD & 1) != 0) {
+	cx->budget = self->pass.share;
+	self->pass.telling = untold != 0;
+	if ((untold >> number % COMPOSE_WORD & 1) != 0) {
 		self->interrupt.error = -ECANCELED;
 		cx->due++;
 	}
@@ -214,11 +227,11 @@ static inline void compose_lead(skua_cx *cx, struct compose *self, skua_compose_
 
 /* And after it. */
 static inline void compose_take(skua_cx *cx, struct compose *self, skua_branch *branches,
-				skua_compose_poll *poll)
+				uint32_t number, skua_poll result)
 {
-	uint64_t bit = UINT64_C(1) << (uint32_t)poll->number % COMPOSE_WORD;
+	uint64_t bit = UINT64_C(1) << number % COMPOSE_WORD;
 
-	poll->spare -= poll->share - cx->budget;
+	self->spare -= self->pass.share - cx->budget;
 	if (self->interrupt.error != 0) {
 		if (self->interrupt.delivered)
 			compose_heard(self, bit);
@@ -227,8 +240,8 @@ static inline void compose_take(skua_cx *cx, struct compose *self, skua_branch *
 		self->interrupt.error = 0;
 		self->interrupt.delivered = false;
 	}
-	if (poll->result != SKUA_PENDING)
-		compose_end_branch(self, branches, poll, bit);
+	if (result != SKUA_PENDING)
+		compose_end_branch(self, branches, number, bit, result);
 }
 
 /* ---- Passes ---- */
@@ -242,8 +255,7 @@ static inline uint64_t compose_come_to(struct compose *self, skua_branch *branch
 }
 
 /* Begins a pass: with branch `start`, up to the last one, and then from the first one on. */
-static inline void compose_begin_pass(struct compose *self, skua_branch *branches,
-				      skua_compose_poll *poll, uint32_t start)
+static inline void compose_begin_pass(struct compose *self, skua_branch *branches, uint32_t start)
 {
 	uint32_t before = start % COMPOSE_WORD;
 	uint64_t members = compose_come_to(self, branches, start - before);
@@ -251,35 +263,35 @@ static inline void compose_begin_pass(struct compose *self, skua_branch *branche
 	self->again = false;
 	if (branches != NULL) {
 		self->first = self->base;
-		self->words = (self->count - 1) / COMPOSE_WORD;
+		self->words = (compose_count(self) - 1) / COMPOSE_WORD;
 	}
-	poll->todo = members & UINT64_MAX << before;
-	poll->rest = members & ~(UINT64_MAX << before);
+	self->pass.todo = members & UINT64_MAX << before;
+	self->pass.rest = members & ~(UINT64_MAX << before);
 }
 
 /* Goes on to the next word that has something to do; false: the pass is over. */
-static inline bool compose_next_word(struct compose *self, skua_branch *branches,
-				     skua_compose_poll *poll)
+static inline bool compose_next_word(struct compose *self, skua_branch *branches)
 {
 	if (branches != NULL) {
 		while (self->words > 0) {
 			uint32_t base = self->base + COMPOSE_WORD;
 
 			self->words--;
-			poll->todo = compose_come_to(self, branches, base < self->count ? base : 0);
-			if (poll->todo != 0)
+			if (base >= compose_count(self))
+				base = 0;
+			self->pass.todo = compose_come_to(self, branches, base);
+			if (self->pass.todo != 0)
 				return true;
 		}
 		(void)compose_come_to(self, branches, self->first);
 	}
-	poll->todo = poll->rest;
-	poll->rest = 0;
-	return poll->todo != 0;
+	self->pass.todo = self->pass.rest;
+	self->pass.rest = 0;
+	return self->pass.todo != 0;
 }
 
 /* ---- One poll ---- */
 
-/* Of a composition that is not in the chain and has nothing to tell: so it is before each poll. */
 static inline void compose_enter(skua_cx *cx, struct compose *self)
 {
 	cx->shields++;
@@ -307,32 +319,31 @@ static inline uint32_t compose_first(const skua_cx *cx, const struct compose *se
 	if (self->in_order)
 		return 0;
 	random = worker != NULL ? sk_random(&worker->random) : (uint32_t)sk_now() * 2654435769u;
-	return (uint32_t)((uint64_t)random * self->count >> 32);
+	return (uint32_t)((uint64_t)random * compose_count(self) >> 32);
 }
 
 /* Begins a poll. False: it is over already, the task has used up its budget. */
-static inline bool compose_begin(skua_cx *cx, struct compose *self, skua_branch *branches,
-				 skua_compose_poll *poll)
+static inline bool compose_begin(skua_cx *cx, struct compose *self, skua_branch *branches)
 {
+	int32_t share;
+
 	if (!sk_cx_is_undisturbed(cx))
 		compose_ask_what(cx, self);
 	if (!compose_has_untold(self, branches) && !sk_cx_budget(cx))
 		return false;
 	self->partial = false;
-	compose_begin_pass(self, branches, poll, compose_first(cx, self));
+	compose_begin_pass(self, branches, compose_first(cx, self));
 	/* At least one for each: else the last ones would get none as long as the first use up all. */
-	poll->budget = &cx->budget;
-	poll->spare = cx->budget;
-	poll->share = cx->budget >> compose_log2(self->left);
-	if (poll->share < 1)
-		poll->share = 1;
+	share = cx->budget >> compose_log2(self->left);
+	self->pass.share = share > 0 ? share : 1;
+	self->pass.budget = &cx->budget;
+	self->spare = cx->budget;
 	compose_enter(cx, self);
 	return true;
 }
 
 /* A pass is over. True: there is another one. */
-static inline bool compose_end_pass(skua_cx *cx, struct compose *self, skua_branch *branches,
-				    skua_compose_poll *poll)
+static inline bool compose_end_pass(skua_cx *cx, struct compose *self, skua_branch *branches)
 {
 	if (self->left > 0 && !sk_cx_is_undisturbed(cx)) {
 		compose_leave(cx, self);
@@ -341,28 +352,28 @@ static inline bool compose_end_pass(skua_cx *cx, struct compose *self, skua_bran
 	}
 	if (self->left == 0 || !self->again) {
 		compose_leave(cx, self);
-		cx->budget = poll->spare > 0 ? poll->spare : 0;
+		cx->budget = self->spare > 0 ? self->spare : 0;
 		return false;
 	}
 	self->partial = true;
-	compose_begin_pass(self, branches, poll, 0);
+	compose_begin_pass(self, branches, 0);
 	return true;
 }
 
-/* Goes on to the next branch of this poll; false: it is over. */
-static inline bool compose_next(skua_cx *cx, struct compose *self, skua_branch *branches,
-				skua_compose_poll *poll)
+/* Goes on to the next branch of this poll: its number, or -1: it is over. */
+static inline int32_t compose_next(skua_cx *cx, struct compose *self, skua_branch *branches)
 {
-	while (poll->todo == 0)
-		if (!compose_next_word(self, branches, poll) &&
-		    !compose_end_pass(cx, self, branches, poll))
-			return false;
-	poll->number = __builtin_ctzll(poll->todo);
+	uint32_t number;
+
+	while (self->pass.todo == 0)
+		if (!compose_next_word(self, branches) && !compose_end_pass(cx, self, branches))
+			return -1;
+	number = (uint32_t)__builtin_ctzll(self->pass.todo);
 	if (branches != NULL)
-		poll->number += (int32_t)self->base;
-	poll->todo &= poll->todo - 1;
-	compose_lead(cx, self, poll);
-	return true;
+		number += self->base;
+	self->pass.todo &= self->pass.todo - 1;
+	compose_lead(cx, self, number);
+	return (int32_t)number;
 }
 
 /* After a poll: the result of the whole, or SKUA_PENDING. */
@@ -370,7 +381,7 @@ static inline skua_poll compose_result(struct compose *self)
 {
 	if (self->left > 0)
 		return SKUA_PENDING;
-	self->active = false;
+	self->what = 0;
 	return self->value;
 }
 

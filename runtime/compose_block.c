@@ -5,45 +5,61 @@
 
 enum { BLOCK_MAX = COMPOSE_WORD };
 
-/* Begins the poll of a block, and its await. 0, an error, or SKUA_PENDING. */
-static skua_poll begin(skua_cx *cx, struct compose *self, skua_compose_poll *poll)
+static struct compose *compose_of(skua_compose *storage)
 {
-	unsigned kind = poll->kind & 0xff, order = poll->kind >> 8;
-
-	if (poll->count > BLOCK_MAX || order > SKUA_IN_ORDER)
-		return -EINVAL;
-	if (!self->active)
-		compose_start(self, kind, order, NULL, poll->count);
-	else if (self->interrupt.around > 0 || self->kind != kind || self->count != poll->count)
-		return -EINVAL;
-	return compose_begin(cx, self, NULL, poll) ? 0 : SKUA_PENDING;
+	return (struct compose *)(void *)storage;
 }
 
-__attribute__((noinline, cold, noreturn)) static void
-branch_is_missing(const skua_compose_poll *poll)
+static bool is_valid(uint32_t kind, uint32_t count)
 {
-	fprintf(stderr, "skua: %s:%u: there is no SKUA_BRANCH(%d, ...), but %u were announced\n",
-		poll->file, poll->line, poll->number, poll->count);
+	return count > 0 && count <= BLOCK_MAX && kind >> 8 <= SKUA_IN_ORDER;
+}
+
+/* Nothing is left to evaluate in this poll. */
+static int32_t over(struct compose *self, skua_poll value)
+{
+	self->pass.value = value;
+	return -1;
+}
+
+static int32_t next(skua_cx *cx, struct compose *self)
+{
+	int32_t number = compose_next(cx, self, NULL);
+
+	return number >= 0 ? number : over(self, compose_result(self));
+}
+
+int32_t skua_compose_begin(skua_cx *cx, skua_compose *storage, uint32_t kind, uint32_t count)
+{
+	struct compose *self = compose_of(storage);
+	uint64_t what = compose_what(kind, count);
+
+	if (self->what == 0 && is_valid(kind, count))
+		compose_start(self, what, NULL);
+	else if (self->what != what || self->interrupt.around > 0)
+		return over(self, -EINVAL);
+	return compose_begin(cx, self, NULL) ? next(cx, self) : over(self, SKUA_PENDING);
+}
+
+int32_t skua_compose_take(skua_cx *cx, skua_compose *storage, int32_t number, skua_poll result)
+{
+	struct compose *self = compose_of(storage);
+
+	compose_take(cx, self, NULL, (uint32_t)number, result);
+	return next(cx, self);
+}
+
+int32_t skua_compose_end(skua_cx *cx, skua_compose *storage)
+{
+	struct compose *self = compose_of(storage);
+
+	return compose_end_pass(cx, self, NULL) ? next(cx, self) : over(self, SKUA_PENDING);
+}
+
+void skua_compose_is_missing(const char *file, int line, int number)
+{
+	fprintf(stderr,
+		"skua: %s:%d: there is no SKUA_BRANCH(%d, ...), though its number is below the count\n",
+		file, line, number);
 	sk_panic("a branch is missing");
-}
-
-int skua_compose_next(skua_cx *cx, skua_compose_poll *poll)
-{
-	struct compose *self = (struct compose *)(void *)poll->storage;
-
-	if (poll->number < 0) {
-		poll->value = begin(cx, self, poll);
-		if (poll->value != 0)
-			return 0;
-	} else if (poll->result == SKUA_COMPOSE_UNKNOWN_) {
-		branch_is_missing(poll);
-	} else {
-		compose_take(cx, self, NULL, poll);
-	}
-	if (compose_next(cx, self, NULL, poll)) {
-		poll->result = SKUA_COMPOSE_UNKNOWN_;
-		return 1;
-	}
-	poll->value = compose_result(self);
-	return 0;
 }

@@ -11,18 +11,18 @@ static struct compose *compose_of(skua_future *future)
 static skua_poll group_poll(skua_cx *cx, skua_future *future)
 {
 	struct compose *self = compose_of(future);
-	skua_compose_poll poll;
+	skua_branch *branches = self->branches;
+	int32_t number;
 
-	/* It is a branch of its own, or has ended before. */
-	if (!self->active || self->interrupt.around > 0)
+	/* It has ended before, or is a branch of its own. */
+	if (self->what == 0 || self->interrupt.around > 0)
 		return -EINVAL;
-	if (!compose_begin(cx, self, self->branches, &poll))
+	if (!compose_begin(cx, self, branches))
 		return SKUA_PENDING;
-	while (compose_next(cx, self, self->branches, &poll)) {
-		skua_future *branch = self->branches[poll.number].future;
+	while ((number = compose_next(cx, self, branches)) >= 0) {
+		skua_future *branch = branches[number].future;
 
-		poll.result = branch->ops->poll(cx, branch);
-		compose_take(cx, self, self->branches, &poll);
+		compose_take(cx, self, branches, (uint32_t)number, branch->ops->poll(cx, branch));
 	}
 	return compose_result(self);
 }
@@ -31,16 +31,16 @@ static void group_drop(skua_future *future)
 {
 	struct compose *self = compose_of(future);
 
-	if (!self->active)
-		return;
-	self->active = false;
-	for (uint32_t i = 0; i < self->count; i++) {
-		skua_future *branch = self->branches[i].future;
+	uint32_t count = compose_count(self);
 
-		if ((compose_word_at(self, self->branches, i / COMPOSE_WORD)->pending >>
-			     i % COMPOSE_WORD &
-		     1) != 0 &&
-		    branch->ops->drop != NULL)
+	if (self->what == 0)
+		return;
+	self->what = 0;
+	for (uint32_t i = 0; i < count; i++) {
+		skua_future *branch = self->branches[i].future;
+		uint64_t pending = compose_word_at(self, self->branches, i / COMPOSE_WORD)->pending;
+
+		if ((pending >> i % COMPOSE_WORD & 1) != 0 && branch->ops->drop != NULL)
 			branch->ops->drop(branch);
 	}
 }
@@ -67,8 +67,8 @@ static int make(skua_group *group, skua_branch *branches, size_t count, unsigned
 	memset(group, 0, sizeof *group);
 	group->future.ops = &group_ops;
 	/* An array of none has no word either. */
-	compose_start(compose_of(&group->future), kind, order, count > 0 ? branches : NULL,
-		      (uint32_t)count);
+	compose_start(compose_of(&group->future), compose_what(kind | order << 8, (uint32_t)count),
+		      count > 0 ? branches : NULL);
 	return 0;
 }
 

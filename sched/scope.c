@@ -217,7 +217,7 @@ skua_poll sk_scope_join(skua_cx *cx, skua_scope **handle)
 	skua_scope *scope = *handle;
 	skua_poll result;
 
-	/* Once: what else comes meanwhile is for the next await, as in compose.c. */
+	/* Once: what else comes meanwhile is for the next await, as in runtime/compose.h. */
 	if (!scope->interrupted && sk_cx_interrupt(cx) != 0) {
 		scope->interrupted = true;
 		sk_scope_cancel(scope, -ECANCELED);

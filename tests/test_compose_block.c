@@ -404,7 +404,7 @@ static skua_poll too_many(skua_cx *cx, void *argument)
 T_TEST(block, bad_order_and_too_many)
 {
 	skua_runtime *rt = runtime_of(1);
-	skua_compose compose = {{0}};
+	skua_compose compose = {0};
 
 	T_EQ(run(rt, bad_order, &compose), -EINVAL);
 	T_EQ(run(rt, too_many, &compose), -EINVAL);
@@ -434,7 +434,7 @@ T_TEST(block, a_missing_branch_ends_the_process)
 	child = fork();
 	T_GE(child, 0);
 	if (child == 0) {
-		skua_compose compose = {{0}};
+		skua_compose compose = {0};
 		skua_waker none = {NULL, NULL};
 		skua_cx cx;
 

@@ -149,7 +149,7 @@ T_TEST(scope_interrupt, one_that_is_opened_in_a_branch_is_cancelled_with_its_own
 
 enum { DEPTH = 4, DROPS = 8 };
 
-static atomic_int drops, dropped[DROPS], alive;
+static atomic_int drops, dropped[DROPS], begun, alive;
 
 /* Ignores all that it is told, and has a child of its own, up to a depth. */
 struct nested {
@@ -169,6 +169,7 @@ static int64_t open_deeper(skua_cx *cx, struct nested *self);
 static skua_poll nested(skua_cx *cx, struct nested *self)
 {
 	SKUA_BEGIN(self);
+	atomic_fetch_add(&begun, 1);
 	SKUA_AWAIT(self->rc = open_deeper(cx, self));
 	atomic_fetch_add(&alive, 1);
 	for (;;)
@@ -185,6 +186,8 @@ static int64_t open_deeper(skua_cx *cx, struct nested *self)
 		return 0;
 	T_EQ(skua_scope_new(cx, NULL, &self->scope), 0);
 	T_EQ(skua_scope_spawn(cx, self->scope, &child.co, NULL), 0);
+	/* So another worker has it: the order in which one worker met its tasks proves nothing. */
+	WAIT_UNTIL(atomic_load(&begun) > child.depth);
 	return 0;
 }
 
@@ -200,6 +203,7 @@ T_TEST(scope_interrupt, children_are_dropped_before_their_owners)
 		config.log = SKUA_LOG_OFF;
 		rt = runtime_with(&config);
 		atomic_store(&drops, 0);
+		atomic_store(&begun, 0);
 		atomic_store(&alive, 0);
 		T_EQ(skua_spawn(rt, &outermost.co, NULL), 0);
 		WAIT_UNTIL(atomic_load(&alive) == DEPTH + 1);

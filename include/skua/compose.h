@@ -74,7 +74,7 @@ typedef struct skua_branch {
  */
 typedef struct SKUA_MAY_ALIAS skua_group {
 	skua_future future;
-	uint64_t opaque[16];
+	uint64_t opaque[18];
 } skua_group;
 
 /*
@@ -104,13 +104,23 @@ SKUA_API SKUA_MUST_USE int skua_group_race_ok(skua_group *group, skua_branch *br
 
 /* ---- Operations written where they are awaited ---- */
 
+/* How a poll of a block goes on as long as its branches are not ready: that costs no call. Private. */
+typedef struct skua_compose_pass {
+	uint64_t todo, rest;   /* the branches that come next, and those after them */
+	const int32_t *budget; /* what is left of the task's, */
+	int32_t share;         /* of which each branch has this */
+	uint32_t telling;      /* some have to be told of a cancellation */
+	skua_poll value;       /* when the poll is over: the result of the whole, or SKUA_PENDING */
+} skua_compose_pass;
+
 /*
  * What a block of branches needs while it is awaited, for up to 64 of them: a member of the struct
  * of whoever awaits. Zero it before the first use; after each await it may be used again. One that
  * is used for two awaits at the same time gives -EINVAL to the second. The fields are private.
  */
 typedef struct SKUA_MAY_ALIAS skua_compose {
-	uint64_t opaque[16];
+	skua_compose_pass pass;
+	uint64_t opaque[13];
 } skua_compose;
 
 /*
@@ -158,52 +168,68 @@ typedef struct SKUA_MAY_ALIAS skua_compose {
 /* ---- How the block works; not for use on its own ---- */
 
 enum {
-	SKUA_COMPOSE_JOIN_ = 0,
-	SKUA_COMPOSE_TRY_JOIN_ = 1,
-	SKUA_COMPOSE_SELECT_ = 2,
-	SKUA_COMPOSE_RACE_ = 3,
-	SKUA_COMPOSE_RACE_OK_ = 4
+	SKUA_COMPOSE_JOIN_ = 1,
+	SKUA_COMPOSE_TRY_JOIN_ = 2,
+	SKUA_COMPOSE_SELECT_ = 3,
+	SKUA_COMPOSE_RACE_ = 4,
+	SKUA_COMPOSE_RACE_OK_ = 5
 };
 
-/*
- * One poll of a block: which branch is evaluated now, and what that gave. And how the poll goes on as
- * long as the branches are not ready: that costs no call.
- */
-typedef struct skua_compose_poll {
-	skua_compose *storage;
-	const char *file;
-	uint32_t line, count, kind;
+/* Which branch is evaluated now, or -1: the poll is over; and what that gave. */
+typedef struct skua_compose_step {
+	skua_compose *place;
+	skua_poll result;
 	int32_t number;
-	skua_poll result, value;
-	uint64_t todo, rest;   /* the branches that come next, and those after them */
-	const int32_t *budget; /* what is left of the task's, */
-	int32_t share, spare;  /* what each branch has of it, and all of them together */
-	int telling;           /* some have to be told of a cancellation */
-} skua_compose_poll;
+} skua_compose_step;
 
 /* What `result` is before the branch is evaluated: no operation returns it. */
 #define SKUA_COMPOSE_UNKNOWN_ (SKUA_PENDING + 1)
 
 /*
- * Takes the result of the last branch, and says which one is next. Returns 1 if there is one; 0 if
- * the poll is over: `value` is the result of the whole, or SKUA_PENDING. From a poll.
+ * Begin a poll, and the await if this is the first one; take the result of a branch; end a poll in
+ * which none is ready. All return the next branch, or -1: then `value` is what the poll gives. From
+ * a poll.
  */
-SKUA_API int skua_compose_next(skua_cx *cx, skua_compose_poll *poll);
+SKUA_API int32_t skua_compose_begin(skua_cx *cx, skua_compose *storage, uint32_t kind,
+				    uint32_t count);
+SKUA_API int32_t skua_compose_take(skua_cx *cx, skua_compose *storage, int32_t number,
+				   skua_poll result);
+SKUA_API int32_t skua_compose_end(skua_cx *cx, skua_compose *storage);
 
-static inline int skua_compose_step_(skua_cx *cx, skua_compose_poll *poll)
+/* Ends the process, and says that a branch is not there. */
+SKUA_API void skua_compose_is_missing(const char *file, int line, int number);
+
+static inline skua_compose_step skua_compose_first_(skua_cx *cx, skua_compose *storage,
+						    uint32_t kind, uint32_t count)
 {
-	if (poll->result != SKUA_PENDING || poll->telling || *poll->budget != poll->share)
-		return skua_compose_next(cx, poll);
-	if (poll->todo == 0) {
-		if (poll->rest == 0)
-			return skua_compose_next(cx, poll);
-		poll->todo = poll->rest;
-		poll->rest = 0;
+	skua_compose_step step = {storage, SKUA_COMPOSE_UNKNOWN_, -1};
+
+	step.number = skua_compose_begin(cx, storage, kind, count);
+	return step;
+}
+
+static inline void skua_compose_next_(skua_cx *cx, skua_compose_step *step, const char *file,
+				      int line)
+{
+	skua_compose_pass *pass = &step->place->pass;
+
+	if (step->result == SKUA_PENDING && !pass->telling && *pass->budget == pass->share) {
+		if (pass->todo == 0) {
+			pass->todo = pass->rest;
+			pass->rest = 0;
+		}
+		if (pass->todo != 0) {
+			step->number = __builtin_ctzll(pass->todo);
+			pass->todo &= pass->todo - 1;
+		} else {
+			step->number = skua_compose_end(cx, step->place);
+		}
+	} else {
+		if (step->result == SKUA_COMPOSE_UNKNOWN_)
+			skua_compose_is_missing(file, line, step->number);
+		step->number = skua_compose_take(cx, step->place, step->number, step->result);
 	}
-	poll->number = __builtin_ctzll(poll->todo);
-	poll->todo &= poll->todo - 1;
-	poll->result = SKUA_COMPOSE_UNKNOWN_;
-	return 1;
+	step->result = SKUA_COMPOSE_UNKNOWN_;
 }
 
 /* The second declarator holds the count where SKUA_BRANCH can see it as a constant. */
@@ -211,14 +237,15 @@ static inline int skua_compose_step_(skua_cx *cx, skua_compose_poll *poll)
 #define SKUA_COMPOSE_POLL_(to, cx, storage, kind, count)                                           \
 	SKUA_COMPOSE_LOOP_(to, cx, storage, kind, count, (void)0)
 #define SKUA_COMPOSE_LOOP_(to, cx, storage, kind, count, end)                                      \
-	for (skua_compose_poll skua_compose_ = {(storage), __FILE__, __LINE__, (count), (kind),    \
-						-1, 0, 0, 0, 0, NULL, 0, 0, 0},                    \
-			       (*skua_counted_)[(count)] = NULL;                                   \
-	     ;)                                                                                    \
-		if ((void)skua_counted_, !skua_compose_step_((cx), &skua_compose_)) {              \
-			if (skua_compose_.value == SKUA_PENDING)                                   \
+	for (skua_compose_step                                                                     \
+		     skua_compose_ = skua_compose_first_((cx), (storage), (kind), (count)),        \
+		     (*skua_counted_)[(count)] = NULL;                                             \
+	     ; skua_compose_next_((cx), &skua_compose_, __FILE__, __LINE__))                       \
+		if ((void)skua_counted_, skua_compose_.number < 0) {                               \
+			skua_compose_.result = skua_compose_.place->pass.value;                    \
+			if (skua_compose_.result == SKUA_PENDING)                                  \
 				return SKUA_PENDING;                                               \
-			(to) = skua_compose_.value;                                                \
+			(to) = skua_compose_.result;                                               \
 			end;                                                                       \
 			break;                                                                     \
 		} else                                                                             \
