@@ -54,8 +54,9 @@ struct __attribute__((may_alias)) compose {
 	skua_branch *branches;   /* of a group, or NULL */
 	int64_t value;           /* the result if nothing more happens */
 	uintptr_t passed_on;     /* what was last told without being taken, see sk_cx_due */
-	uint32_t left;           /* how many are pending */
-	bool in_order, known;
+	uint32_t left;           /* how many are pending, */
+	uint8_t log2_left;       /* and the least power of two that is not below that */
+	bool known;
 
 	/* Of the poll that goes on, too. */
 	bool again;      /* there was a telling since the pass began */
@@ -75,7 +76,7 @@ _Static_assert(sizeof(struct compose_word) <= sizeof(((skua_branch *)0)->opaque)
 	       "skua_branch is too small");
 _Static_assert(offsetof(skua_compose, pass) == 0, "the pass of a skua_compose is not first");
 
-/* Of one of SKUA_COMPOSE_, with the order in the second byte. Never 0, since none of those is. */
+/* Of one of SKUA_COMPOSE_, with the order. Never 0, since none of those is. */
 static inline uint64_t compose_what(uint32_t kind, uint32_t count)
 {
 	return (uint64_t)count << 32 | kind;
@@ -84,6 +85,18 @@ static inline uint64_t compose_what(uint32_t kind, uint32_t count)
 static inline uint32_t compose_count(const struct compose *self)
 {
 	return (uint32_t)(self->what >> 32);
+}
+
+/* The word the pass is at. */
+static inline struct compose_word *compose_word(struct compose *self, const skua_branch *branches)
+{
+	return branches == NULL ? &self->own : self->word;
+}
+
+static inline void compose_set_left(struct compose *self, uint32_t left)
+{
+	self->left = left;
+	self->log2_left = left > 1 ? 32 - (unsigned)__builtin_clz(left - 1) : 0;
 }
 
 /* Branch i of a group keeps the word of the branches 64 i to 64 i + 63. */
@@ -98,7 +111,6 @@ static inline struct compose_word *compose_word_at(struct compose *self, skua_br
 /* What belongs to a poll is set by it, and the interrupt is as new after each. */
 static inline void compose_start(struct compose *self, uint64_t what, skua_branch *branches)
 {
-	unsigned kind = what & 0xff, order = what >> 8 & 0xff;
 	uint32_t count = (uint32_t)(what >> 32);
 
 	self->interrupt.is_composition = true;
@@ -106,10 +118,9 @@ static inline void compose_start(struct compose *self, uint64_t what, skua_branc
 	self->branches = branches;
 	self->value = 0;
 	self->passed_on = 0;
-	self->left = count;
 	self->untold = 0;
-	self->in_order = kind < SKUA_COMPOSE_SELECT_ || order == SKUA_IN_ORDER;
 	self->known = false;
+	compose_set_left(self, count);
 	for (uint32_t first = 0; first < count; first += COMPOSE_WORD) {
 		struct compose_word *word = compose_word_at(self, branches, first / COMPOSE_WORD);
 		uint32_t members = count - first < COMPOSE_WORD ? count - first : COMPOSE_WORD;
@@ -161,9 +172,9 @@ static inline bool compose_has_untold(const struct compose *self, const skua_bra
 }
 
 /* A branch of the present word has heard of it. */
-static inline void compose_heard(struct compose *self, uint64_t bit)
+static inline void compose_heard(struct compose *self, skua_branch *branches, uint64_t bit)
 {
-	self->word->untold &= ~bit;
+	compose_word(self, branches)->untold &= ~bit;
 	self->untold--;
 }
 
@@ -173,39 +184,27 @@ static inline void compose_heard(struct compose *self, uint64_t bit)
 static inline void compose_look_at(struct compose *self, skua_branch *branches, uint32_t number,
 				   skua_poll result)
 {
-	switch (self->what & 0xff) {
-	case SKUA_COMPOSE_JOIN_:
-		return;
-	case SKUA_COMPOSE_TRY_JOIN_:
-		if (result >= 0)
-			return;
-		break;
-	case SKUA_COMPOSE_SELECT_:
-		result = number;
-		break;
-	case SKUA_COMPOSE_RACE_OK_:
-		if (result < 0) {
-			if (self->value == 0)
-				self->value = result;
-			return;
-		}
-		break;
-	default:
-		break;
+	uint32_t kind = (uint32_t)self->what;
+
+	if ((kind & (result < 0 ? SKUA_COMPOSE_BY_ERROR_ : SKUA_COMPOSE_BY_SUCCESS_)) != 0) {
+		self->value = (kind & SKUA_COMPOSE_BY_NUMBER_) != 0 ? number : result;
+		self->known = true;
+		compose_tell_all(self, branches);
+	} else if ((kind & SKUA_COMPOSE_OR_ERROR_) != 0 && self->value == 0) {
+		self->value = result;
 	}
-	self->value = result;
-	self->known = true;
-	compose_tell_all(self, branches);
 }
 
 /* A branch of the present word has ended. */
 static inline void compose_end_branch(struct compose *self, skua_branch *branches, uint32_t number,
 				      uint64_t bit, skua_poll result)
 {
-	if ((self->word->untold & bit) != 0)
-		compose_heard(self, bit);
-	self->word->pending &= ~bit;
-	self->left--;
+	struct compose_word *word = compose_word(self, branches);
+
+	if ((word->untold & bit) != 0)
+		compose_heard(self, branches, bit);
+	word->pending &= ~bit;
+	compose_set_left(self, self->left - 1);
 	if (branches != NULL)
 		branches[number].result = result;
 	if (!self->known)
@@ -213,12 +212,13 @@ static inline void compose_end_branch(struct compose *self, skua_branch *branche
 }
 
 /* Before a branch of the present word is polled. */
-static inline void compose_lead(skua_cx *cx, struct compose *self, uint32_t number)
+static inline void compose_lead(skua_cx *cx, struct compose *self, skua_branch *branches,
+				uint32_t number)
 {
-	uint64_t untold = self->word->untold;
+	uint64_t untold = compose_word(self, branches)->untold;
 
 	cx->budget = self->pass.share;
-	self->pass.telling = untold != 0;
+	self->pass.untouched = untold == 0 ? self->pass.share : -1;
 	if ((untold >> number % COMPOSE_WORD & 1) != 0) {
 		self->interrupt.error = -ECANCELED;
 		cx->due++;
@@ -234,7 +234,7 @@ static inline void compose_take(skua_cx *cx, struct compose *self, skua_branch *
 	self->spare -= self->pass.share - cx->budget;
 	if (self->interrupt.error != 0) {
 		if (self->interrupt.delivered)
-			compose_heard(self, bit);
+			compose_heard(self, branches, bit);
 		else
 			cx->due--;
 		self->interrupt.error = 0;
@@ -249,9 +249,13 @@ static inline void compose_take(skua_cx *cx, struct compose *self, skua_branch *
 /* Comes to a word. Returns which of its branches this pass is about. */
 static inline uint64_t compose_come_to(struct compose *self, skua_branch *branches, uint32_t base)
 {
-	self->base = base;
-	self->word = compose_word_at(self, branches, base / COMPOSE_WORD);
-	return self->partial ? self->word->untold : self->word->pending;
+	struct compose_word *word = compose_word_at(self, branches, base / COMPOSE_WORD);
+
+	if (branches != NULL) {
+		self->base = base;
+		self->word = word;
+	}
+	return self->partial ? word->untold : word->pending;
 }
 
 /* Begins a pass: with branch `start`, up to the last one, and then from the first one on. */
@@ -292,22 +296,21 @@ static inline bool compose_next_word(struct compose *self, skua_branch *branches
 
 /* ---- One poll ---- */
 
+/* As sk_interrupt_enter and _leave, for one that is in no chain already, and has no error: that is
+ * so between the branches. */
 static inline void compose_enter(skua_cx *cx, struct compose *self)
 {
-	cx->shields++;
-	sk_interrupt_enter(&self->interrupt, cx);
+	self->interrupt.around = 1;
+	self->interrupt.outer = (struct sk_interrupt *)cx->interrupts;
+	self->interrupt.shields = ++cx->shields;
+	cx->interrupts = &self->interrupt;
 }
 
 static inline void compose_leave(skua_cx *cx, struct compose *self)
 {
-	(void)sk_interrupt_leave(&self->interrupt, cx);
+	self->interrupt.around = 0;
+	cx->interrupts = self->interrupt.outer;
 	cx->shields--;
-}
-
-/* The least power of two that is not below a number, as an exponent. */
-static inline unsigned compose_log2(uint32_t number)
-{
-	return number > 1 ? 32 - (unsigned)__builtin_clz(number - 1) : 0;
 }
 
 /* Which branch is polled first. */
@@ -316,7 +319,7 @@ static inline uint32_t compose_first(const skua_cx *cx, const struct compose *se
 	struct sk_worker *worker = cx->worker;
 	uint32_t random;
 
-	if (self->in_order)
+	if ((self->what & SKUA_COMPOSE_IN_ORDER_) != 0)
 		return 0;
 	random = worker != NULL ? sk_random(&worker->random) : (uint32_t)sk_now() * 2654435769u;
 	return (uint32_t)((uint64_t)random * compose_count(self) >> 32);
@@ -334,9 +337,8 @@ static inline bool compose_begin(skua_cx *cx, struct compose *self, skua_branch 
 	self->partial = false;
 	compose_begin_pass(self, branches, compose_first(cx, self));
 	/* At least one for each: else the last ones would get none as long as the first use up all. */
-	share = cx->budget >> compose_log2(self->left);
+	share = cx->budget >> self->log2_left;
 	self->pass.share = share > 0 ? share : 1;
-	self->pass.budget = &cx->budget;
 	self->spare = cx->budget;
 	compose_enter(cx, self);
 	return true;
@@ -360,20 +362,25 @@ static inline bool compose_end_pass(skua_cx *cx, struct compose *self, skua_bran
 	return true;
 }
 
-/* Goes on to the next branch of this poll: its number, or -1: it is over. */
-static inline int32_t compose_next(skua_cx *cx, struct compose *self, skua_branch *branches)
+/* The next branch of the present word, which has one. */
+static inline int32_t compose_pick(skua_cx *cx, struct compose *self, skua_branch *branches)
 {
-	uint32_t number;
+	uint32_t number = (uint32_t)__builtin_ctzll(self->pass.todo);
 
-	while (self->pass.todo == 0)
-		if (!compose_next_word(self, branches) && !compose_end_pass(cx, self, branches))
-			return -1;
-	number = (uint32_t)__builtin_ctzll(self->pass.todo);
 	if (branches != NULL)
 		number += self->base;
 	self->pass.todo &= self->pass.todo - 1;
-	compose_lead(cx, self, number);
+	compose_lead(cx, self, branches, number);
 	return (int32_t)number;
+}
+
+/* Goes on to the next branch of this poll: its number, or -1: it is over. */
+static inline int32_t compose_next(skua_cx *cx, struct compose *self, skua_branch *branches)
+{
+	while (self->pass.todo == 0)
+		if (!compose_next_word(self, branches) && !compose_end_pass(cx, self, branches))
+			return -1;
+	return compose_pick(cx, self, branches);
 }
 
 /* After a poll: the result of the whole, or SKUA_PENDING. */

@@ -12,7 +12,7 @@ static struct compose *compose_of(skua_compose *storage)
 
 static bool is_valid(uint32_t kind, uint32_t count)
 {
-	return count > 0 && count <= BLOCK_MAX && kind >> 8 <= SKUA_IN_ORDER;
+	return count > 0 && count <= BLOCK_MAX && kind <= (SKUA_COMPOSE_IN_ORDER_ | 0xff);
 }
 
 /* Nothing is left to evaluate in this poll. */
@@ -38,7 +38,12 @@ int32_t skua_compose_begin(skua_cx *cx, skua_compose *storage, uint32_t kind, ui
 		compose_start(self, what, NULL);
 	else if (self->what != what || self->interrupt.around > 0)
 		return over(self, -EINVAL);
-	return compose_begin(cx, self, NULL) ? next(cx, self) : over(self, SKUA_PENDING);
+	if (!compose_begin(cx, self, NULL))
+		return over(self, SKUA_PENDING);
+	/* There is one: each branch that has not ended is polled. */
+	if (self->pass.todo == 0)
+		(void)compose_next_word(self, NULL);
+	return compose_pick(cx, self, NULL);
 }
 
 int32_t skua_compose_take(skua_cx *cx, skua_compose *storage, int32_t number, skua_poll result)

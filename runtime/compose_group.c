@@ -57,7 +57,7 @@ static int make(skua_group *group, skua_branch *branches, size_t count, unsigned
 		unsigned order)
 {
 	if (group == NULL || (branches == NULL && count > 0) || count > INT32_MAX ||
-	    order > SKUA_IN_ORDER || (count == 0 && kind >= SKUA_COMPOSE_SELECT_))
+	    order > SKUA_IN_ORDER || (count == 0 && (kind & SKUA_COMPOSE_BY_SUCCESS_) != 0))
 		return -EINVAL;
 	for (size_t i = 0; i < count; i++)
 		if (branches[i].future == NULL)

@@ -33,7 +33,7 @@ void skua_waker_wake(skua_waker *waker)
 	taken.ops->wake(taken.data);
 }
 
-void skua_waker_wake_by_ref(const skua_waker *waker)
+void (skua_waker_wake_by_ref)(const skua_waker *waker)
 {
 	waker->ops->wake_by_ref(waker->data);
 }
@@ -61,7 +61,7 @@ void skua_cx_init(skua_cx *cx, skua_runtime *runtime, const skua_waker *waker)
 	cx->runtime = runtime;
 }
 
-const skua_waker *skua_cx_waker(const skua_cx *cx)
+const skua_waker *(skua_cx_waker)(const skua_cx *cx)
 {
 	return &cx->waker;
 }
@@ -121,14 +121,11 @@ static uint8_t task_due(const skua_cx *cx)
 	return due > task->delivered ? due : SK_CANCEL_NONE;
 }
 
-int skua_cx_interrupt(skua_cx *cx)
+int (skua_cx_interrupt)(skua_cx *cx)
 {
 	struct sk_interrupt *interrupt;
 	uint8_t due;
 
-	/* As all but a few polls inside a select. */
-	if (cx->due == 0 && cx->shields > 0)
-		return 0;
 	interrupt = outermost_due(cx);
 	/* Once: what is awaited from here on is clean-up. */
 	if (interrupt != NULL) {

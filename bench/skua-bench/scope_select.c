@@ -22,20 +22,24 @@ struct selector {
 	struct give_way operation;
 };
 
-static skua_poll branch(skua_cx *cx, struct selector *self, int number)
+/* A loser is cancelled in the end. */
+static skua_poll receive(skua_cx *cx, struct mailbox *mailbox)
 {
-	int interrupt;
+	int interrupt = skua_cx_interrupt(cx);
 
+	if (interrupt == 0)
+		return mailbox_receive(cx, mailbox);
+	mailbox_stop_receiving(mailbox);
+	return interrupt;
+}
+
+static inline skua_poll branch(skua_cx *cx, struct selector *self, int number)
+{
 	if (number == self->winner)
 		return give_way(cx, &self->operation, number);
 	if (self->for_timers)
 		return skua_sleep(cx, &timers[number], 3600 * SKUA_SEC);
-	interrupt = skua_cx_interrupt(cx);
-	if (interrupt != 0) {
-		mailbox_stop_receiving(&mailboxes[number]);
-		return interrupt;
-	}
-	return mailbox_receive(cx, &mailboxes[number]);
+	return receive(cx, &mailboxes[number]);
 }
 
 #define BRANCH(number) SKUA_BRANCH(number, self->rc = branch(cx, self, number))

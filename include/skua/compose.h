@@ -106,11 +106,10 @@ SKUA_API SKUA_MUST_USE int skua_group_race_ok(skua_group *group, skua_branch *br
 
 /* How a poll of a block goes on as long as its branches are not ready: that costs no call. Private. */
 typedef struct skua_compose_pass {
-	uint64_t todo, rest;   /* the branches that come next, and those after them */
-	const int32_t *budget; /* what is left of the task's, */
-	int32_t share;         /* of which each branch has this */
-	uint32_t telling;      /* some have to be told of a cancellation */
-	skua_poll value;       /* when the poll is over: the result of the whole, or SKUA_PENDING */
+	uint64_t todo, rest; /* the branches that come next, and those after them */
+	skua_poll value;     /* when the poll is over: the result of the whole, or SKUA_PENDING */
+	int32_t share;       /* of the task's budget, for each branch */
+	int32_t untouched;   /* the same, or -1: some have to be told of a cancellation */
 } skua_compose_pass;
 
 /*
@@ -167,12 +166,19 @@ typedef struct SKUA_MAY_ALIAS skua_compose {
 
 /* ---- How the block works; not for use on its own ---- */
 
+/* What makes the result known, and what it is. None is 0. */
 enum {
-	SKUA_COMPOSE_JOIN_ = 1,
-	SKUA_COMPOSE_TRY_JOIN_ = 2,
-	SKUA_COMPOSE_SELECT_ = 3,
-	SKUA_COMPOSE_RACE_ = 4,
-	SKUA_COMPOSE_RACE_OK_ = 5
+	SKUA_COMPOSE_BY_SUCCESS_ = 1, /* of a branch, whose result it is, */
+	SKUA_COMPOSE_BY_ERROR_ = 2,
+	SKUA_COMPOSE_BY_NUMBER_ = 4, /* or whose number */
+	SKUA_COMPOSE_OR_ERROR_ = 8,  /* of all: the first one */
+	SKUA_COMPOSE_IN_ORDER_ = SKUA_IN_ORDER << 8,
+
+	SKUA_COMPOSE_JOIN_ = SKUA_COMPOSE_IN_ORDER_,
+	SKUA_COMPOSE_TRY_JOIN_ = SKUA_COMPOSE_BY_ERROR_ | SKUA_COMPOSE_IN_ORDER_,
+	SKUA_COMPOSE_RACE_ = SKUA_COMPOSE_BY_SUCCESS_ | SKUA_COMPOSE_BY_ERROR_,
+	SKUA_COMPOSE_SELECT_ = SKUA_COMPOSE_RACE_ | SKUA_COMPOSE_BY_NUMBER_,
+	SKUA_COMPOSE_RACE_OK_ = SKUA_COMPOSE_BY_SUCCESS_ | SKUA_COMPOSE_OR_ERROR_
 };
 
 /* Which branch is evaluated now, or -1: the poll is over; and what that gave. */
@@ -213,7 +219,7 @@ static inline void skua_compose_next_(skua_cx *cx, skua_compose_step *step, cons
 {
 	skua_compose_pass *pass = &step->place->pass;
 
-	if (step->result == SKUA_PENDING && !pass->telling && *pass->budget == pass->share) {
+	if (step->result == SKUA_PENDING && cx->budget == pass->untouched) {
 		if (pass->todo == 0) {
 			pass->todo = pass->rest;
 			pass->rest = 0;

@@ -150,6 +150,23 @@ SKUA_API int skua_cx_interrupt(skua_cx *cx);
  */
 SKUA_API int skua_cx_budget(skua_cx *cx);
 
+/* The same without a call, where there is nothing to be told. */
+static inline int skua_cx_interrupt_(skua_cx *cx)
+{
+	return cx->due == 0 && cx->shields > 0 ? 0 : skua_cx_interrupt(cx);
+}
+static inline void skua_waker_wake_by_ref_(const skua_waker *waker)
+{
+	waker->ops->wake_by_ref(waker->data);
+}
+static inline const skua_waker *skua_cx_waker_(const skua_cx *cx)
+{
+	return &cx->waker;
+}
+#define skua_cx_interrupt(cx) skua_cx_interrupt_(cx)
+#define skua_cx_waker(cx) skua_cx_waker_(cx)
+#define skua_waker_wake_by_ref(waker) skua_waker_wake_by_ref_(waker)
+
 #ifdef __cplusplus
 }
 #endif
