@@ -17,7 +17,7 @@
  * its error of another's. A branch that has not heard of one telling (it is shielded) when the next
  * one comes, hears of both at once.
  *
- * A poll is made of passes over the branches that are pending, and a telling causes one more, over
+ * A poll is a pass over the branches that are pending. A telling ends it and begins another one, over
  * those that have not heard of it: nobody else would wake the task for that. Each reason is told
  * once, so the passes end.
  *
@@ -59,14 +59,13 @@ struct __attribute__((may_alias)) compose {
 	bool known;
 
 	/* Of the poll that goes on, too. */
-	bool again;      /* there was a telling since the pass began */
-	bool partial;    /* a pass over the untold ones only */
+	bool partial;    /* the pass is over the untold ones only */
 	int32_t spare;   /* what is left of the task's budget, but for the present share */
 	uint32_t untold; /* of a group: how many have not heard of the last telling */
-	uint32_t first;  /* of a group: the first branch of the word the pass began in, */
-	uint32_t base;   /* and of the one that it is at */
-	uint32_t words;  /* that it has still to come to, but for what is left of the first */
-	struct compose_word *word; /* where the pass is */
+	uint32_t base;   /* of a group: the first branch of the word that the pass is at */
+	uint32_t words;  /* of a group: how many more it has to come to */
+	uint64_t rest;   /* of a group: what is left for the end of the word it began in */
+	struct compose_word *word; /* of a group: where the pass is */
 };
 
 _Static_assert(sizeof(struct compose) <= sizeof(skua_compose), "skua_compose is too small");
@@ -144,25 +143,26 @@ static inline void compose_tell_all(struct compose *self, skua_branch *branches)
 			break;
 	}
 	self->untold = self->left;
-	self->again = true;
 }
 
-__attribute__((noinline, cold)) static void compose_ask_what(skua_cx *cx, struct compose *self)
+/* Asks what is outside. Returns whether that was a telling. */
+__attribute__((noinline, cold)) static bool compose_ask(skua_cx *cx, struct compose *self)
 {
 	uintptr_t due;
 
 	if (!self->known) {
 		if (skua_cx_interrupt(cx) == 0)
-			return;
+			return false;
 		self->known = true;
 		self->value = -ECANCELED;
 	} else {
 		due = sk_cx_due(cx);
 		if (due == 0 || due == self->passed_on)
-			return;
+			return false;
 		self->passed_on = due;
 	}
 	compose_tell_all(self, self->branches);
+	return true;
 }
 
 /* Whether a branch has not heard of the last telling. */
@@ -178,6 +178,58 @@ static inline void compose_heard(struct compose *self, skua_branch *branches, ui
 	self->untold--;
 }
 
+/* ---- Passes ---- */
+
+/* Comes to a word of a group. Returns which of its branches this pass is about. */
+static inline uint64_t compose_come_to(struct compose *self, skua_branch *branches, uint32_t base)
+{
+	self->base = base;
+	self->word = compose_word_at(self, branches, base / COMPOSE_WORD);
+	return self->partial ? self->word->untold : self->word->pending;
+}
+
+/* Begins a pass: with branch `start`, up to the last one, and then from the first one on. */
+static inline void compose_begin_pass(struct compose *self, skua_branch *branches, uint32_t start)
+{
+	uint32_t before = start % COMPOSE_WORD;
+	uint64_t members;
+
+	if (branches == NULL) {
+		members = self->partial ? self->own.untold : self->own.pending;
+		self->pass.todo = members >> before | members << -before % COMPOSE_WORD;
+		self->pass.turned = before;
+		return;
+	}
+	members = compose_come_to(self, branches, start - before);
+	self->pass.todo = members & UINT64_MAX << before;
+	self->rest = members & ~(UINT64_MAX << before);
+	self->words = (compose_count(self) + COMPOSE_WORD - 1) / COMPOSE_WORD;
+}
+
+/* Goes on to the next word that has something to do; false: the pass is over. */
+static inline bool compose_next_word(struct compose *self, skua_branch *branches)
+{
+	while (branches != NULL && self->words > 0) {
+		uint32_t base = self->base + COMPOSE_WORD;
+
+		self->words--;
+		self->pass.todo =
+			compose_come_to(self, branches, base < compose_count(self) ? base : 0);
+		/* Come round to where it began. */
+		if (self->words == 0)
+			self->pass.todo = self->rest;
+		if (self->pass.todo != 0)
+			return true;
+	}
+	return false;
+}
+
+static inline void compose_begin_partial_pass(struct compose *self, skua_branch *branches)
+{
+	self->partial = true;
+	compose_begin_pass(self, branches, 0);
+}
+
 /* ---- One branch ---- */
 
 /* A branch has ended: is the result known by that? */
@@ -190,6 +242,7 @@ static inline void compose_look_at(struct compose *self, skua_branch *branches, 
 		self->value = (kind & SKUA_COMPOSE_BY_NUMBER_) != 0 ? number : result;
 		self->known = true;
 		compose_tell_all(self, branches);
+		compose_begin_partial_pass(self, branches);
 	} else if ((kind & SKUA_COMPOSE_OR_ERROR_) != 0 && self->value == 0) {
 		self->value = result;
 	}
@@ -244,56 +297,6 @@ static inline void compose_take(skua_cx *cx, struct compose *self, skua_branch *
 		compose_end_branch(self, branches, number, bit, result);
 }
 
-/* ---- Passes ---- */
-
-/* Comes to a word. Returns which of its branches this pass is about. */
-static inline uint64_t compose_come_to(struct compose *self, skua_branch *branches, uint32_t base)
-{
-	struct compose_word *word = compose_word_at(self, branches, base / COMPOSE_WORD);
-
-	if (branches != NULL) {
-		self->base = base;
-		self->word = word;
-	}
-	return self->partial ? word->untold : word->pending;
-}
-
-/* Begins a pass: with branch `start`, up to the last one, and then from the first one on. */
-static inline void compose_begin_pass(struct compose *self, skua_branch *branches, uint32_t start)
-{
-	uint32_t before = start % COMPOSE_WORD;
-	uint64_t members = compose_come_to(self, branches, start - before);
-
-	self->again = false;
-	if (branches != NULL) {
-		self->first = self->base;
-		self->words = (compose_count(self) - 1) / COMPOSE_WORD;
-	}
-	self->pass.todo = members & UINT64_MAX << before;
-	self->pass.rest = members & ~(UINT64_MAX << before);
-}
-
-/* Goes on to the next word that has something to do; false: the pass is over. */
-static inline bool compose_next_word(struct compose *self, skua_branch *branches)
-{
-	if (branches != NULL) {
-		while (self->words > 0) {
-			uint32_t base = self->base + COMPOSE_WORD;
-
-			self->words--;
-			if (base >= compose_count(self))
-				base = 0;
-			self->pass.todo = compose_come_to(self, branches, base);
-			if (self->pass.todo != 0)
-				return true;
-		}
-		(void)compose_come_to(self, branches, self->first);
-	}
-	self->pass.todo = self->pass.rest;
-	self->pass.rest = 0;
-	return self->pass.todo != 0;
-}
-
 /* ---- One poll ---- */
 
 /* As sk_interrupt_enter and _leave, for one that is in no chain already, and has no error: that is
@@ -331,7 +334,7 @@ static inline bool compose_begin(skua_cx *cx, struct compose *self, skua_branch 
 	int32_t share;
 
 	if (!sk_cx_is_undisturbed(cx))
-		compose_ask_what(cx, self);
+		(void)compose_ask(cx, self);
 	if (!compose_has_untold(self, branches) && !sk_cx_budget(cx))
 		return false;
 	self->partial = false;
@@ -348,28 +351,28 @@ static inline bool compose_begin(skua_cx *cx, struct compose *self, skua_branch 
 static inline bool compose_end_pass(skua_cx *cx, struct compose *self, skua_branch *branches)
 {
 	if (self->left > 0 && !sk_cx_is_undisturbed(cx)) {
+		bool told;
+
 		compose_leave(cx, self);
-		compose_ask_what(cx, self);
+		told = compose_ask(cx, self);
 		compose_enter(cx, self);
+		if (told) {
+			compose_begin_partial_pass(self, branches);
+			return true;
+		}
 	}
-	if (self->left == 0 || !self->again) {
-		compose_leave(cx, self);
-		cx->budget = self->spare > 0 ? self->spare : 0;
-		return false;
-	}
-	self->partial = true;
-	compose_begin_pass(self, branches, 0);
-	return true;
+	compose_leave(cx, self);
+	cx->budget = self->spare > 0 ? self->spare : 0;
+	return false;
 }
 
 /* The next branch of the present word, which has one. */
 static inline int32_t compose_pick(skua_cx *cx, struct compose *self, skua_branch *branches)
 {
-	uint32_t number = (uint32_t)__builtin_ctzll(self->pass.todo);
+	uint32_t number = (uint32_t)skua_compose_pick_(&self->pass);
 
 	if (branches != NULL)
 		number += self->base;
-	self->pass.todo &= self->pass.todo - 1;
 	compose_lead(cx, self, branches, number);
 	return (int32_t)number;
 }

@@ -41,8 +41,6 @@ int32_t skua_compose_begin(skua_cx *cx, skua_compose *storage, uint32_t kind, ui
 	if (!compose_begin(cx, self, NULL))
 		return over(self, SKUA_PENDING);
 	/* There is one: each branch that has not ended is polled. */
-	if (self->pass.todo == 0)
-		(void)compose_next_word(self, NULL);
 	return compose_pick(cx, self, NULL);
 }
 

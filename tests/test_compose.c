@@ -372,6 +372,31 @@ T_TEST(group, both_of_two_that_are_always_ready_win)
 	T_EQ(skua_runtime_free(rt), 0);
 }
 
+/* Also in a group that is kept in several words: which branch is first says nothing about the word. */
+T_TEST(group, each_of_many_that_are_always_ready_wins)
+{
+	enum { SELECTS = 8000, BRANCHES = 160 };
+	static struct steps steps;
+	skua_runtime *rt = runtime_of(1);
+	int wins[BRANCHES] = {0};
+
+	for (int i = 0; i < SELECTS; i++) {
+		skua_poll winner;
+
+		steps.count = 0;
+		for (int branch = 0; branch < BRANCHES; branch++)
+			add(&steps, 0, branch);
+		make(&steps, SELECT, SKUA_FAIR);
+		winner = skua_block_on(rt, &steps.group.future);
+		T_ASSERT(winner >= 0 && winner < BRANCHES);
+		wins[winner]++;
+	}
+	/* 50 are expected, with a deviation of 7. */
+	for (int branch = 0; branch < BRANCHES; branch++)
+		T_GE(wins[branch], 10);
+	T_EQ(skua_runtime_free(rt), 0);
+}
+
 /* Goes on as long as there is budget. */
 static skua_poll greedy(skua_cx *cx, void *argument)
 {

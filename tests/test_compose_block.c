@@ -328,6 +328,50 @@ T_TEST(block, both_of_two_that_are_always_ready_win)
 	T_EQ(skua_runtime_free(rt), 0);
 }
 
+struct shared {
+	skua_coro co;
+	skua_compose compose;
+	int left;
+	int64_t first, second, rc;
+};
+
+/* Uses up what it is given in each poll, until the other one has ended. */
+static skua_poll greedy(skua_cx *cx, struct shared *self)
+{
+	while (self->left > 0)
+		if (!skua_cx_budget(cx))
+			return SKUA_PENDING;
+	return 1;
+}
+
+/* Takes one unit in each poll. */
+static skua_poll modest(skua_cx *cx, struct shared *self)
+{
+	if (!skua_cx_budget(cx) || --self->left > 0)
+		return SKUA_PENDING;
+	return 2;
+}
+
+static skua_poll shared(skua_cx *cx, struct shared *self)
+{
+	SKUA_BEGIN(self);
+	SKUA_JOIN (self->rc, cx, &self->compose, 2) {
+		SKUA_BRANCH(0, self->first = greedy(cx, self));
+		SKUA_BRANCH(1, self->second = modest(cx, self));
+	}
+	SKUA_END(self->first * 10 + self->second);
+}
+SKUA_CORO(shared, struct shared);
+
+T_TEST(block, a_greedy_branch_does_not_starve_the_other)
+{
+	skua_runtime *rt = runtime_of(1);
+	struct shared task = {.co = SKUA_CORO_INIT(shared), .left = 20};
+
+	T_EQ(skua_block_on(rt, &task.co), 12);
+	T_EQ(skua_runtime_free(rt), 0);
+}
+
 /* ---- Misuse ---- */
 
 /* One storage for two blocks at the same time. */

@@ -106,10 +106,12 @@ SKUA_API SKUA_MUST_USE int skua_group_race_ok(skua_group *group, skua_branch *br
 
 /* How a poll of a block goes on as long as its branches are not ready: that costs no call. Private. */
 typedef struct skua_compose_pass {
-	uint64_t todo, rest; /* the branches that come next, and those after them */
-	skua_poll value;     /* when the poll is over: the result of the whole, or SKUA_PENDING */
-	int32_t share;       /* of the task's budget, for each branch */
-	int32_t untouched;   /* the same, or -1: some have to be told of a cancellation */
+	uint64_t todo; /* the branches that come next, but turned right by this: */
+	uint32_t
+		turned; /* so the lowest bit is the next one, and those before the first come last */
+	int32_t share;  /* of the task's budget, for each branch */
+	int32_t untouched; /* the same, or -1: some have to be told of a cancellation */
+	skua_poll value;   /* when the poll is over: the result of the whole, or SKUA_PENDING */
 } skua_compose_pass;
 
 /*
@@ -214,22 +216,24 @@ static inline skua_compose_step skua_compose_first_(skua_cx *cx, skua_compose *s
 	return step;
 }
 
+static inline int32_t skua_compose_pick_(skua_compose_pass *pass)
+{
+	uint32_t number = ((uint32_t)__builtin_ctzll(pass->todo) + pass->turned) % 64;
+
+	pass->todo &= pass->todo - 1;
+	return (int32_t)number;
+}
+
 static inline void skua_compose_next_(skua_cx *cx, skua_compose_step *step, const char *file,
 				      int line)
 {
 	skua_compose_pass *pass = &step->place->pass;
 
 	if (step->result == SKUA_PENDING && cx->budget == pass->untouched) {
-		if (pass->todo == 0) {
-			pass->todo = pass->rest;
-			pass->rest = 0;
-		}
-		if (pass->todo != 0) {
-			step->number = __builtin_ctzll(pass->todo);
-			pass->todo &= pass->todo - 1;
-		} else {
+		if (pass->todo != 0)
+			step->number = skua_compose_pick_(pass);
+		else
 			step->number = skua_compose_end(cx, step->place);
-		}
 	} else {
 		if (step->result == SKUA_COMPOSE_UNKNOWN_)
 			skua_compose_is_missing(file, line, step->number);
