@@ -11,6 +11,11 @@
 #include "sched/scope.h"
 #include "sched/task.h"
 
+/* The functions themselves. */
+#undef skua_cx_interrupt
+#undef skua_cx_waker
+#undef skua_waker_wake_by_ref
+
 /* ---- Wakers ---- */
 
 int skua_waker_clone(const skua_waker *waker, skua_waker *clone)
@@ -33,7 +38,7 @@ void skua_waker_wake(skua_waker *waker)
 	taken.ops->wake(taken.data);
 }
 
-void (skua_waker_wake_by_ref)(const skua_waker *waker)
+void skua_waker_wake_by_ref(const skua_waker *waker)
 {
 	waker->ops->wake_by_ref(waker->data);
 }
@@ -61,7 +66,7 @@ void skua_cx_init(skua_cx *cx, skua_runtime *runtime, const skua_waker *waker)
 	cx->runtime = runtime;
 }
 
-const skua_waker *(skua_cx_waker)(const skua_cx *cx)
+const skua_waker *skua_cx_waker(const skua_cx *cx)
 {
 	return &cx->waker;
 }
@@ -121,7 +126,7 @@ static uint8_t task_due(const skua_cx *cx)
 	return due > task->delivered ? due : SK_CANCEL_NONE;
 }
 
-int (skua_cx_interrupt)(skua_cx *cx)
+int skua_cx_interrupt(skua_cx *cx)
 {
 	struct sk_interrupt *interrupt;
 	uint8_t due;

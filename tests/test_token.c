@@ -495,7 +495,7 @@ static skua_poll either(skua_cx *cx, void *argument)
 
 T_TEST(token, the_loser_of_a_select)
 {
-	struct choice state = {.compose = {{0}}};
+	struct choice state = {0};
 	skua_runtime *rt;
 	skua_task *task;
 

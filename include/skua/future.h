@@ -150,7 +150,8 @@ SKUA_API int skua_cx_interrupt(skua_cx *cx);
  */
 SKUA_API int skua_cx_budget(skua_cx *cx);
 
-/* The same without a call, where there is nothing to be told. */
+/* Three of the above without a call, or with none where there is nothing to be told. The functions
+ * themselves are there, too: for a pointer to one, and for other languages. */
 static inline int skua_cx_interrupt_(skua_cx *cx)
 {
 	return cx->due == 0 && cx->shields > 0 ? 0 : skua_cx_interrupt(cx);
