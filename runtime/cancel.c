@@ -98,8 +98,7 @@ void skua_token_forget(skua_token_waiter *storage)
 	struct sk_token_waiter *waiter = waiter_of(storage);
 
 	sk_token_wait_end(waiter);
-	waiter->interrupt.error = 0;
-	waiter->interrupt.delivered = false;
+	sk_interrupt_clear(&waiter->interrupt);
 }
 
 void skua_with_token_begin(skua_cx *cx, skua_token_waiter *storage, const skua_token *token)

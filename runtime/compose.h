@@ -14,15 +14,16 @@
  *     the next await outside is told, and the result is not lost for it.
  *
  * So of several things outside one is taken at most, and a skua_timeout around the whole never makes
- * its error of another's. A branch that has not heard of one telling (it is shielded) when the next
- * one comes, hears of both at once.
+ * its error of another's. Each of the others is passed on once; for that it is marked, or numbered
+ * where it may come again, in a composition around this one. A branch that has not heard of one
+ * telling (it is shielded) when the next one comes, hears of both at once.
  *
- * A poll is a pass over the branches that are pending. A telling ends it and begins another one, over
+ * A poll is a pass over the branches that are pending. A telling within it begins another one, over
  * those that have not heard of it: nobody else would wake the task for that. Each reason is told
  * once, so the passes end.
  *
- * All of this is inlined into its two users. A block passes NULL for `branches`, and its copy has
- * neither a loop over words nor a count of the untold.
+ * Nearly all of this is inlined into its two users. A block passes NULL for `branches`, and its copy
+ * has no loop over words.
  */
 #ifndef SKUA_RUNTIME_COMPOSE_H
 #define SKUA_RUNTIME_COMPOSE_H
@@ -53,10 +54,13 @@ struct __attribute__((may_alias)) compose {
 	struct compose_word own; /* of a block; a group's words are in its branches */
 	skua_branch *branches;   /* of a group, or NULL */
 	int64_t value;           /* the result if nothing more happens */
-	uintptr_t passed_on;     /* what was last told without being taken, see sk_cx_due */
 	uint32_t left;           /* how many are pending, */
 	uint8_t log2_left;       /* and the least power of two that is not below that */
 	bool known;
+	bool has_passed_on;    /* something */
+	uint8_t passed_cancel; /* which of the task's own, SK_CANCEL_* */
+	uint16_t tellings;     /* their number */
+	uint16_t passed;       /* which one of the composition around this one was passed on last */
 
 	/* Of the poll that goes on, too. */
 	bool partial;    /* the pass is over the untold ones only */
@@ -112,13 +116,16 @@ static inline void compose_start(struct compose *self, uint64_t what, skua_branc
 {
 	uint32_t count = (uint32_t)(what >> 32);
 
-	self->interrupt.is_composition = true;
+	self->interrupt.kind = SK_INTERRUPT_COMPOSITION;
 	self->what = what;
 	self->branches = branches;
 	self->value = 0;
-	self->passed_on = 0;
 	self->untold = 0;
 	self->known = false;
+	self->has_passed_on = false;
+	self->passed_cancel = SK_CANCEL_NONE;
+	self->tellings = 0;
+	self->passed = 0;
 	compose_set_left(self, count);
 	for (uint32_t first = 0; first < count; first += COMPOSE_WORD) {
 		struct compose_word *word = compose_word_at(self, branches, first / COMPOSE_WORD);
@@ -143,23 +150,47 @@ static inline void compose_tell_all(struct compose *self, skua_branch *branches)
 			break;
 	}
 	self->untold = self->left;
+	self->tellings++;
+}
+
+/* Marks what is due outside. Returns whether any of it had not been passed on. */
+static bool compose_pass_on(skua_cx *cx, struct compose *self)
+{
+	uint8_t cancel = sk_cx_task_due(cx);
+	bool news = cancel > self->passed_cancel;
+
+	if (news)
+		self->passed_cancel = cancel;
+	/* As far as the next shield; a composition is one. */
+	for (struct sk_interrupt *i = cx->interrupts; i != NULL && i->shields == cx->shields;
+	     i = i->outer) {
+		if (i->error == 0 || i->delivered)
+			continue;
+		if (i->kind == SK_INTERRUPT_COMPOSITION) {
+			const struct compose *outer =
+				(const void *)((const char *)i -
+					       offsetof(struct compose, interrupt));
+
+			news |= self->passed != outer->tellings;
+			self->passed = outer->tellings;
+		} else {
+			/* The mark may be an earlier composition's. */
+			news |= !i->passed_on || !self->has_passed_on;
+			i->passed_on = true;
+		}
+	}
+	self->has_passed_on = true;
+	return news;
 }
 
 /* Asks what is outside. Returns whether that was a telling. */
 __attribute__((noinline, cold)) static bool compose_ask(skua_cx *cx, struct compose *self)
 {
-	uintptr_t due;
-
+	if (self->known ? !compose_pass_on(cx, self) : skua_cx_interrupt(cx) == 0)
+		return false;
 	if (!self->known) {
-		if (skua_cx_interrupt(cx) == 0)
-			return false;
 		self->known = true;
 		self->value = -ECANCELED;
-	} else {
-		due = sk_cx_due(cx);
-		if (due == 0 || due == self->passed_on)
-			return false;
-		self->passed_on = due;
 	}
 	compose_tell_all(self, self->branches);
 	return true;
@@ -271,7 +302,7 @@ static inline void compose_lead(skua_cx *cx, struct compose *self, skua_branch *
 	uint64_t untold = compose_word(self, branches)->untold;
 
 	cx->budget = self->pass.share;
-	self->pass.untouched = untold == 0 ? self->pass.share : -1;
+	self->pass.untouched = untold == 0 ? self->pass.share : INT32_MIN;
 	if ((untold >> number % COMPOSE_WORD & 1) != 0) {
 		self->interrupt.error = -ECANCELED;
 		cx->due++;
@@ -362,7 +393,8 @@ static inline bool compose_end_pass(skua_cx *cx, struct compose *self, skua_bran
 		}
 	}
 	compose_leave(cx, self);
-	cx->budget = self->spare > 0 ? self->spare : 0;
+	/* A debt is for whoever is around. */
+	cx->budget = self->spare;
 	return false;
 }
 

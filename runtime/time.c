@@ -120,8 +120,7 @@ void skua_timer_cancel(skua_timer *storage)
 	struct sk_timer *timer = sk_timer_of(storage);
 
 	sk_timer_disarm(timer);
-	timer->interrupt.error = 0;
-	timer->interrupt.delivered = false;
+	sk_interrupt_clear(&timer->interrupt);
 }
 
 int skua_timer_reset(skua_cx *cx, skua_timer *storage, uint64_t when)
@@ -132,10 +131,11 @@ int skua_timer_reset(skua_cx *cx, skua_timer *storage, uint64_t when)
 		return -EINVAL;
 	/* It was due at the beginning of this poll, and nobody has been told yet. */
 	if (timer->interrupt.error == -ETIMEDOUT && !timer->interrupt.delivered) {
-		timer->interrupt.error = 0;
+		sk_interrupt_clear(&timer->interrupt);
 		cx->due -= timer->interrupt.around > 0;
 	}
-	if (when >= timer->deadline) {
+	/* It is moved when it fires. If it has fired, this may be the poll that it had caused. */
+	if (when >= timer->deadline && !sk_timer_has_fired(timer)) {
 		timer->moved = timer->moved || when > timer->deadline;
 		timer->deadline = when;
 		return 0;
@@ -207,7 +207,7 @@ static void begin(skua_cx *cx, struct sk_timer *timer)
 
 	if (due != 0 && timer->interrupt.around == 0)
 		timer->interrupt.error = (int16_t)(due < 0 ? due : -ETIMEDOUT);
-	timer->interrupt.is_deadline = true;
+	timer->interrupt.kind = SK_INTERRUPT_DEADLINE;
 	sk_interrupt_enter(&timer->interrupt, cx);
 }
 
@@ -289,8 +289,8 @@ uint64_t skua_cx_deadline(const skua_cx *cx)
 		/* What is outside a skua_shield is not in force; a composition passes it on. */
 		if ((uint16_t)(cx->shields - i->shields) > compositions)
 			break;
-		compositions += i->is_composition;
-		if (!i->is_deadline)
+		compositions += i->kind == SK_INTERRUPT_COMPOSITION;
+		if (i->kind != SK_INTERRUPT_DEADLINE)
 			continue;
 		deadline = timer->deadline;
 		if (!sk_timer_is_armed(timer) && timer->relative && sched_of(cx) != NULL)

@@ -114,8 +114,7 @@ static struct sk_interrupt *outermost_due(const skua_cx *cx)
 	return outermost;
 }
 
-/* What the task itself has to be told, SK_CANCEL_*. */
-static uint8_t task_due(const skua_cx *cx)
+uint8_t sk_cx_task_due(const skua_cx *cx)
 {
 	const skua_task *task = cx->task;
 	uint8_t due;
@@ -138,18 +137,11 @@ int skua_cx_interrupt(skua_cx *cx)
 		cx->due--;
 		return -ECANCELED;
 	}
-	due = task_due(cx);
+	due = sk_cx_task_due(cx);
 	if (due == SK_CANCEL_NONE)
 		return 0;
 	cx->task->delivered = due;
 	return -ECANCELED;
-}
-
-uintptr_t sk_cx_due(const skua_cx *cx)
-{
-	const struct sk_interrupt *interrupt = outermost_due(cx);
-
-	return interrupt != NULL ? (uintptr_t)interrupt : task_due(cx);
 }
 
 int skua_cx_budget(skua_cx *cx)

@@ -34,8 +34,7 @@ static inline bool sk_cx_budget(skua_cx *cx)
 	return true;
 }
 
-/* What skua_cx_interrupt would tell now, without its being told: 0 for nothing; another number for
- * each interrupt, the same until it is told. */
-uintptr_t sk_cx_due(const skua_cx *cx);
+/* What the task itself has to be told, and has not been: SK_CANCEL_*. */
+uint8_t sk_cx_task_due(const skua_cx *cx);
 
 #endif /* SKUA_SCHED_CX_H */

@@ -20,16 +20,31 @@
 
 #include "skua/future.h"
 
+/* What an interrupt is a member of. */
+enum {
+	SK_INTERRUPT_TOKEN,       /* of a struct sk_token_waiter */
+	SK_INTERRUPT_DEADLINE,    /* of a struct sk_timer */
+	SK_INTERRUPT_COMPOSITION, /* of a struct compose, which shields as well */
+};
+
 /* May alias: it lives in storages that users assign as a whole. */
 struct __attribute__((may_alias)) sk_interrupt {
 	struct sk_interrupt *outer; /* the next in the chain */
 	int16_t error;              /* why the operation is to end, or 0 */
 	bool delivered;             /* a leaf inside has been told */
-	bool is_deadline;           /* a member of a sk_timer */
+	bool passed_on;             /* a composition inside has told its branches of this error */
+	uint8_t kind;               /* SK_INTERRUPT_* */
 	uint8_t around;             /* how often it is in the chain: once, or a mistake */
-	bool is_composition;        /* a member of a struct compose, which shields as well */
 	uint16_t shields;           /* that stand around it */
 };
+
+/* Nothing is to be told any more. */
+static inline void sk_interrupt_clear(struct sk_interrupt *self)
+{
+	self->error = 0;
+	self->delivered = false;
+	self->passed_on = false;
+}
 
 /* Begins the poll of the operation inside. */
 static inline void sk_interrupt_enter(struct sk_interrupt *self, skua_cx *cx)
@@ -50,7 +65,7 @@ static inline bool sk_is_shielded(const skua_cx *cx)
 	uint16_t shields = cx->shields;
 
 	for (const struct sk_interrupt *i = cx->interrupts; i != NULL; i = i->outer)
-		shields -= i->is_composition;
+		shields -= i->kind == SK_INTERRUPT_COMPOSITION;
 	return shields > 0;
 }
 
@@ -70,8 +85,7 @@ static inline skua_poll sk_interrupt_finish(struct sk_interrupt *self, skua_poll
 {
 	if (self->delivered && result == -ECANCELED)
 		result = self->error;
-	self->error = 0;
-	self->delivered = false;
+	sk_interrupt_clear(self);
 	return result;
 }
 

@@ -78,7 +78,8 @@ static bool find_subject(const struct sk_stall *stall, struct subject *subject)
 static void tell(const struct sk_stall *stall)
 {
 	struct sk_backtrace backtrace;
-	struct subject subject;
+	struct subject subject, again;
+	bool same_poll;
 	char await[FILE_SIZE + 48];
 
 	if (!find_subject(stall, &subject))
@@ -89,12 +90,17 @@ static void tell(const struct sk_stall *stall)
 	else
 		snprintf(await, sizeof await, "it has not awaited yet");
 	sk_backtrace_take(sk_load(&stall->worker->address, SK_RELAXED), stall->worker, &backtrace);
+	same_poll = find_subject(stall, &again);
 	if (stall->left_out > 0)
 		sk_log(SK_LOG_WARN, "%" PRIu32 " stuck workers have not been reported",
 		       stall->left_out);
 	sk_log(SK_LOG_WARN, "worker %u is stuck: task %s has been running for %" PRIu64 " ms; %s",
 	       stall->worker->index, subject.name, stall->ns / MS, await);
-	sk_backtrace_log(&backtrace, SK_LOG_WARN);
+	/* Else it is that of something else. */
+	if (same_poll)
+		sk_backtrace_log(&backtrace, SK_LOG_WARN);
+	else
+		sk_log(SK_LOG_WARN, "it went on before its backtrace was taken");
 	if (stall->is_last)
 		sk_log(SK_LOG_WARN, "no more such reports for %d s", SK_STALL_PAUSE_MS / 1000);
 }

@@ -549,6 +549,7 @@ T_TEST(clock, the_first_tick_is_at_once)
 /* The deadline is put off at the moment at which it is due: by who has not been told yet. */
 struct idle {
 	skua_timer deadline, sleep;
+	uint64_t later, ends;
 	int polls;
 	int reset_rc;
 };
@@ -557,8 +558,9 @@ static skua_poll busy_session(skua_cx *cx, struct idle *self)
 {
 	/* Something has come in: the connection is not idle. */
 	if (self->polls++ == 1)
-		self->reset_rc = skua_timer_reset(cx, &self->deadline, skua_now() + HOUR);
-	return skua_sleep(cx, &self->sleep, 2 * SKUA_SEC);
+		self->reset_rc = skua_timer_reset(
+			cx, &self->deadline, skua_clock_now(skua_cx_runtime(cx)) + self->later);
+	return skua_sleep(cx, &self->sleep, self->ends);
 }
 
 static skua_poll session_with_deadline(skua_cx *cx, void *argument)
@@ -571,9 +573,22 @@ static skua_poll session_with_deadline(skua_cx *cx, void *argument)
 T_TEST(clock, a_deadline_that_was_put_off_in_time_is_not_told)
 {
 	skua_runtime *rt = paused_runtime(1);
-	struct idle idle = {.polls = 0};
+	struct idle idle = {.later = HOUR, .ends = 2 * SKUA_SEC};
 
 	T_EQ(run(rt, session_with_deadline, &idle), 0);
 	T_EQ(idle.reset_rc, 0);
+	T_EQ(skua_runtime_free(rt), 0);
+}
+
+/* It comes all the same, though it has fired once. */
+T_TEST(clock, a_deadline_that_was_put_off_when_it_was_due_comes_later)
+{
+	skua_runtime *rt = paused_runtime(1);
+	struct idle idle = {.later = 3 * SKUA_SEC, .ends = HOUR};
+	uint64_t begin = skua_clock_now(rt);
+
+	T_EQ(run(rt, session_with_deadline, &idle), -ETIMEDOUT);
+	T_EQ(idle.reset_rc, 0);
+	T_EQ(skua_clock_now(rt) - begin, 4 * SKUA_SEC);
 	T_EQ(skua_runtime_free(rt), 0);
 }

@@ -397,6 +397,149 @@ T_TEST(group, each_of_many_that_are_always_ready_wins)
 	T_EQ(skua_runtime_free(rt), 0);
 }
 
+/* In each poll each branch that has not ended is polled once, whichever is the first, and whoever else
+ * ends. */
+T_TEST(group, each_branch_is_polled_once_in_a_poll)
+{
+	static const unsigned counts[] = {1, 2, 5, 63, 64, 65, 128, 160};
+	static struct steps steps;
+
+	for (size_t c = 0; c < sizeof counts / sizeof *counts; c++)
+		for (int round = 0; round < rounds(20); round++) {
+			struct executor executor;
+			skua_waker waker;
+			skua_poll result;
+			skua_cx cx;
+			int polls = 0;
+
+			executor_init(&executor);
+			waker = executor_waker(&executor);
+			skua_cx_init(&cx, NULL, &waker);
+			steps.count = 0;
+			for (unsigned i = 0; i < counts[c]; i++)
+				add(&steps, (int)(i * 7 % 5), -EPIPE);
+			make(&steps, RACE_OK, SKUA_FAIR);
+			do {
+				result = skua_poll_future(&cx, &steps.group.future);
+				polls++;
+				for (unsigned i = 0; i < counts[c]; i++)
+					T_EQ(steps.steps[i].polls, polls <= (int)(i * 7 % 5)
+									   ? polls
+									   : (int)(i * 7 % 5) + 1);
+			} while (result == SKUA_PENDING);
+			T_EQ(result, -EPIPE);
+			executor_check(&executor);
+		}
+}
+
+/* ---- The budget ---- */
+
+/* Takes so many units, if there are, and is ready at its second poll. */
+struct spender {
+	int units, polls;
+};
+
+static skua_poll spends(skua_cx *cx, void *argument)
+{
+	struct spender *self = argument;
+
+	for (int i = 0; i < self->units; i++)
+		T_EQ(skua_cx_budget(cx), 1);
+	return self->polls++ > 0 ? 1 : SKUA_PENDING;
+}
+
+struct spending {
+	struct spender spenders[3];
+	int spent[2];
+	struct call calls[3];
+	skua_branch branches[3];
+	skua_group group;
+	skua_compose compose; /* or as a block */
+	bool is_block;
+};
+
+static skua_poll spending(skua_cx *cx, struct spending *self)
+{
+	skua_poll result;
+
+	if (!self->is_block)
+		return skua_poll_future(cx, &self->group.future);
+	SKUA_POLL_JOIN (result, cx, &self->compose, 3) {
+		SKUA_BRANCH(0, spends(cx, &self->spenders[0]));
+		SKUA_BRANCH(1, spends(cx, &self->spenders[1]));
+		SKUA_BRANCH(2, spends(cx, &self->spenders[2]));
+	}
+	return result;
+}
+
+static skua_poll watches_the_budget(skua_cx *cx, void *argument)
+{
+	struct spending *self = argument;
+	int32_t before = cx->budget;
+	skua_poll result = spending(cx, self);
+
+	self->spent[result == SKUA_PENDING ? 0 : 1] = before - cx->budget;
+	if (result == SKUA_PENDING)
+		skua_waker_wake_by_ref(skua_cx_waker(cx));
+	return result;
+}
+
+/* What the branches take is taken from the task, and one unit for the whole. */
+T_TEST(group, the_budget_pays_for_the_branches)
+{
+	skua_runtime *rt = runtime_of(1);
+
+	for (int is_block = 0; is_block < 2; is_block++) {
+		struct spending self = {.spenders = {{.units = 2}, {.units = 0}, {.units = 5}},
+					.is_block = is_block};
+
+		for (int i = 0; i < 3; i++) {
+			self.calls[i] = call_of(spends, &self.spenders[i]);
+			self.branches[i].future = &self.calls[i].future;
+		}
+		T_EQ(skua_group_join(&self.group, self.branches, 3), 0);
+		T_EQ(run(rt, watches_the_budget, &self), 0);
+		T_EQ(self.spent[0], 8);
+		T_EQ(self.spent[1], 8);
+	}
+	T_EQ(skua_runtime_free(rt), 0);
+}
+
+/* Many in many: each has one unit, though there are not so many. It is a debt afterwards. */
+static skua_poll joins_of_joins(skua_cx *cx, void *left)
+{
+	enum { MANY = 64 };
+	static struct spender spenders[MANY][MANY];
+	static struct call calls[MANY][MANY];
+	static skua_branch inner[MANY][MANY], outer[MANY];
+	static skua_group groups[MANY], group;
+
+	for (int i = 0; i < MANY; i++) {
+		for (int j = 0; j < MANY; j++) {
+			spenders[i][j] = (struct spender){.units = 1, .polls = 1};
+			calls[i][j] = call_of(spends, &spenders[i][j]);
+			inner[i][j] = (skua_branch){.future = &calls[i][j].future};
+		}
+		T_EQ(skua_group_join(&groups[i], inner[i], MANY), 0);
+		outer[i] = (skua_branch){.future = &groups[i].future};
+	}
+	T_EQ(skua_group_join(&group, outer, MANY), 0);
+	*(int *)left = cx->budget;
+	T_EQ(skua_poll_future(cx, &group.future), 0);
+	*(int *)left -= cx->budget;
+	return 0;
+}
+
+T_TEST(group, what_is_spent_beyond_the_budget_is_not_forgotten)
+{
+	skua_runtime *rt = runtime_of(1);
+	int spent = 0;
+
+	T_EQ(run(rt, joins_of_joins, &spent), 0);
+	T_EQ(spent, 64 * 64 + 64 + 1);
+	T_EQ(skua_runtime_free(rt), 0);
+}
+
 /* Goes on as long as there is budget. */
 static skua_poll greedy(skua_cx *cx, void *argument)
 {

@@ -388,6 +388,218 @@ T_TEST(compose_cancel, two_at_once)
 	hand_end(&hand);
 }
 
+/* A race of two steps in each of the two forms. The first one wins at once, the second one cleans up. */
+enum form { GROUP, BLOCK, FORMS };
+
+struct known {
+	skua_future block;
+	skua_compose compose;
+	skua_group group;
+	skua_branch branches[2];
+	struct step steps[2];
+};
+
+static skua_poll block_poll(skua_cx *cx, skua_future *future)
+{
+	struct known *self = (struct known *)(void *)future;
+	skua_poll result;
+
+	SKUA_POLL_RACE (result, cx, &self->compose, SKUA_IN_ORDER, 2) {
+		SKUA_BRANCH(0, skua_poll_future(cx, &self->steps[0].future));
+		SKUA_BRANCH(1, skua_poll_future(cx, &self->steps[1].future));
+	}
+	return result;
+}
+
+static const skua_future_ops block_ops = {.poll = block_poll, .size = sizeof(struct known)};
+
+static skua_future *known_make(struct known *self, enum form form)
+{
+	memset(self, 0, sizeof *self);
+	self->steps[0] = step_of(0, 7);
+	self->steps[1] = step_of(FOREVER, 8);
+	self->steps[1].cleanup = FOREVER;
+	for (int i = 0; i < 2; i++)
+		self->branches[i].future = &self->steps[i].future;
+	self->block.ops = &block_ops;
+	T_EQ(skua_group_race(&self->group, self->branches, 2, SKUA_IN_ORDER), 0);
+	return form == GROUP ? &self->group.future : &self->block;
+}
+
+/* What was passed on first stays due outside, and does not hide what comes later. */
+T_TEST(compose_cancel, each_of_two_is_passed_on)
+{
+	for (int i = 0; i < 2 * FORMS; i++) {
+		struct known known;
+		skua_future *race = known_make(&known, i / 2);
+		struct step *loser = &known.steps[1];
+		struct hand hand;
+
+		hand_begin(&hand);
+		T_EQ(hand_poll(&hand, race), SKUA_PENDING);
+		T_EQ(loser->told, 1);
+		loser->cleanup = FOREVER;
+		skua_token_cancel(i % 2 == 0 ? hand.outer : hand.inner);
+		T_EQ(hand_poll(&hand, race), SKUA_PENDING);
+		T_EQ(hand_poll(&hand, race), SKUA_PENDING);
+		T_EQ(loser->told, 2);
+		skua_token_cancel(i % 2 == 0 ? hand.inner : hand.outer);
+		T_EQ(hand_poll(&hand, race), 7);
+		T_EQ(loser->told, 3);
+		hand_end(&hand);
+	}
+}
+
+/* And what an earlier composition has passed on is passed on by the next one as well. */
+T_TEST(compose_cancel, what_was_passed_on_is_taken_or_passed_on_by_the_next)
+{
+	for (enum form form = 0; form < FORMS; form++) {
+		struct known first, second;
+		skua_future *race = known_make(&first, form);
+		struct hand hand;
+
+		hand_begin(&hand);
+		first.steps[1].waits = FOREVER;
+		T_EQ(hand_poll(&hand, race), SKUA_PENDING);
+		first.steps[1].cleanup = FOREVER;
+		skua_token_cancel(hand.inner);
+		T_EQ(hand_poll(&hand, race), SKUA_PENDING);
+		T_EQ(first.steps[1].told, 2);
+		first.steps[1].cleanup = FOREVER;
+		skua_token_cancel(hand.outer);
+		T_EQ(hand_poll(&hand, race), SKUA_PENDING);
+		T_EQ(first.steps[1].told, 3);
+		/* The first one is forgotten in the middle. The result of the second one is not known:
+		 * it takes one of them, and passes the other one on. */
+		race = known_make(&second, form);
+		second.steps[0].waits = FOREVER;
+		second.steps[0].cleanup = FOREVER;
+		T_EQ(hand_poll(&hand, race), -EINTR);
+		T_EQ(hand.inside, -ECANCELED);
+		T_EQ(second.steps[0].told, 2);
+		T_EQ(second.steps[1].told, 2);
+		hand_end(&hand);
+	}
+}
+
+/* A composition that tells its branches twice, and a branch that has its result and only cleans up. */
+T_TEST(compose_cancel, a_known_one_in_another_hears_each_telling)
+{
+	for (enum form form = 0; form < FORMS; form++) {
+		struct known known;
+		struct step winner = step_of(1, 9);
+		skua_branch branches[2] = {{.future = &winner.future}};
+		struct step *loser = &known.steps[1];
+		skua_group group;
+		struct hand hand;
+
+		branches[1].future = known_make(&known, form);
+		T_EQ(skua_group_race(&group, branches, 2, SKUA_IN_ORDER), 0);
+		hand_begin(&hand);
+		T_EQ(hand_poll(&hand, &group.future), SKUA_PENDING);
+		T_EQ(loser->told, 1);
+		loser->cleanup = FOREVER;
+		T_EQ(hand_poll(&hand, &group.future), SKUA_PENDING);
+		T_EQ(winner.ended, 1);
+		T_EQ(hand_poll(&hand, &group.future), SKUA_PENDING);
+		T_EQ(loser->told, 2);
+		skua_token_cancel(hand.outer);
+		T_EQ(hand_poll(&hand, &group.future), 9);
+		T_EQ(loser->told, 3);
+		T_EQ(branches[1].result, 7);
+		hand_end(&hand);
+	}
+}
+
+T_TEST(compose_cancel, a_join_of_nothing_is_an_await_like_any_other)
+{
+	skua_group group;
+	struct hand hand;
+
+	hand_begin(&hand);
+	skua_token_cancel(hand.inner);
+	T_EQ(skua_group_join(&group, NULL, 0), 0);
+	T_EQ(hand_poll(&hand, &group.future), -EINTR);
+	hand_end(&hand);
+}
+
+/* ---- A result that is known, a deadline around it, and the end of the task ---- */
+
+struct bounded {
+	skua_coro co;
+	skua_timer timer;
+	skua_compose compose;
+	atomic_int *told;
+	bool puts_off;
+	int64_t rc, next;
+};
+
+/* Ends only when it is told for the third time. The deadline is the second one, and may be put off. */
+static skua_poll stubborn(skua_cx *cx, struct bounded *self)
+{
+	int told;
+
+	if (skua_cx_interrupt(cx) == 0)
+		return SKUA_PENDING;
+	told = atomic_fetch_add(self->told, 1) + 1;
+	if (told == 2 && self->puts_off)
+		T_EQ(skua_timer_reset(cx, &self->timer, skua_now() + SKUA_MSEC), 0);
+	return told == 3 ? -ECANCELED : SKUA_PENDING;
+}
+
+static skua_poll bounded_race(skua_cx *cx, struct bounded *self)
+{
+	skua_poll result;
+
+	SKUA_POLL_RACE (result, cx, &self->compose, SKUA_IN_ORDER, 2) {
+		SKUA_BRANCH(0, 5);
+		SKUA_BRANCH(1, stubborn(cx, self));
+	}
+	return result;
+}
+
+static skua_poll bounded(skua_cx *cx, struct bounded *self)
+{
+	SKUA_BEGIN(self);
+	SKUA_AWAIT(self->rc = skua_timeout(cx, &self->timer, SKUA_MSEC, bounded_race(cx, self)));
+	/* The result was known before the task was cancelled, which is told now. */
+	SKUA_AWAIT(self->next = skua_yield(cx));
+	SKUA_END(self->rc == 5 && self->next == -ECANCELED ? 1 : 0);
+}
+SKUA_CORO(bounded, struct bounded);
+
+T_TEST(compose_cancel, a_deadline_does_not_hide_the_end_of_the_task)
+{
+	for (int by_handle = 0; by_handle < 2; by_handle++) {
+		atomic_int told = 0;
+		struct bounded future = {.co = SKUA_CORO_INIT(bounded), .told = &told};
+		skua_runtime *rt = runtime_of(1);
+		skua_task *task = start_future(rt, &future.co);
+
+		WAIT_UNTIL(atomic_load(&told) == 2);
+		if (by_handle) {
+			T_EQ(skua_cancel(task), 0);
+			T_EQ(skua_task_wait(&task), 1);
+		}
+		T_EQ(skua_runtime_free(rt), 0);
+		if (!by_handle)
+			T_EQ(skua_task_wait(&task), 1);
+		T_EQ(told, 3);
+	}
+}
+
+T_TEST(compose_cancel, a_deadline_that_is_put_off_is_told_again)
+{
+	atomic_int told = 0;
+	struct bounded future = {.co = SKUA_CORO_INIT(bounded), .told = &told, .puts_off = true};
+	skua_runtime *rt = runtime_of(1);
+
+	/* Nobody cancels the task. */
+	T_EQ(skua_block_on(rt, &future.co), 0);
+	T_EQ(told, 3);
+	T_EQ(skua_runtime_free(rt), 0);
+}
+
 /* ---- Dropping ---- */
 
 static struct step dropped_steps[3];

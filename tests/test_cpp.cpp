@@ -7,7 +7,9 @@
 #include <skua/compose.h>
 #include <skua/coro.h>
 #include <skua/future.h>
+#include <skua/local.h>
 #include <skua/runtime.h>
+#include <skua/scope.h>
 #include <skua/source.h>
 #include <skua/task.h>
 #include <skua/tcp.h>
@@ -33,6 +35,29 @@ struct napper {
 	skua_timer other;
 };
 
+/* A leaf, with what is a function and in line as well. */
+skua_poll leaf(skua_cx *cx)
+{
+	int (*const ask)(skua_cx *) = skua_cx_interrupt;
+	const int interrupt = skua_cx_interrupt(cx);
+
+	if (interrupt != 0 || ask(cx) != 0)
+		return interrupt;
+	skua_waker_wake_by_ref(skua_cx_waker(cx));
+	return SKUA_PENDING;
+}
+
+skua_poll by_hand(skua_cx *cx, napper *self)
+{
+	skua_poll result;
+
+	SKUA_POLL_RACE (result, cx, &self->compose, SKUA_IN_ORDER, 2) {
+		SKUA_BRANCH(0, leaf(cx));
+		SKUA_BRANCH(1, skua_sleep(cx, &self->other, SKUA_MSEC));
+	}
+	return result;
+}
+
 skua_poll nap(skua_cx *cx, napper *self)
 {
 	SKUA_BEGIN(self);
@@ -42,6 +67,9 @@ skua_poll nap(skua_cx *cx, napper *self)
 		SKUA_BRANCH(0, skua_sleep(cx, &self->timer, SKUA_MSEC));
 		SKUA_BRANCH(1, skua_sleep(cx, &self->other, SKUA_SEC));
 	}
+	if (self->n != 0)
+		SKUA_RETURN(self->n);
+	SKUA_AWAIT(self->n = by_hand(cx, self));
 	SKUA_END(self->n == 0 ? 17 : self->n);
 }
 SKUA_CORO(nap, napper);

@@ -8,6 +8,48 @@
 
 #include "spawn_support.h"
 
+/* A yield that is cancelled in the middle leaves nothing behind: the next one gives way again. */
+struct cancelled_yield {
+	int polls;
+	skua_task *self;
+};
+
+static skua_poll cancelled_yield(skua_cx *cx, void *argument)
+{
+	struct cancelled_yield *state = argument;
+
+	switch (state->polls++) {
+	case 0:
+		T_EQ(skua_yield(cx), SKUA_PENDING);
+		T_EQ(skua_cancel(state->self), 0);
+		return SKUA_PENDING;
+	case 1:
+		T_EQ(skua_yield(cx), -ECANCELED);
+		T_EQ(skua_yield(cx), SKUA_PENDING);
+		return SKUA_PENDING;
+	default:
+		T_EQ(skua_yield(cx), 0);
+		return 0;
+	}
+}
+
+T_TEST(spawn, a_yield_after_one_that_was_cancelled)
+{
+	skua_runtime *rt = runtime_of(1);
+	struct hog busy = {0};
+	struct cancelled_yield state = {0};
+	skua_task *first = start(rt, hog, &busy);
+
+	/* Until its handle is known. */
+	WAIT_UNTIL(busy.started);
+	state.self = start(rt, cancelled_yield, &state);
+	atomic_store(&busy.stop, 1);
+	T_EQ(skua_task_wait(&first), 0);
+	T_EQ(skua_task_wait(&state.self), 0);
+	T_EQ(state.polls, 3);
+	T_EQ(skua_runtime_free(rt), 0);
+}
+
 struct yielder {
 	skua_coro co;
 	int left;

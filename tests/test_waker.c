@@ -383,10 +383,12 @@ T_TEST(waker, wakes_after_the_end_are_harmless)
 	struct cell cell = CELL_INIT;
 	struct keeper keeper = {.cell = &cell};
 	skua_task *task = start(rt, keeps_wakers, &keeper);
+	int polls;
 
 	WAIT_UNTIL(keeper.stored);
 	cell_fill(&cell);
 	T_EQ(skua_task_wait(&task), 0);
+	polls = keeper.polls;
 	/* After the end of the task, and after that of the runtime. */
 	skua_waker_wake(&keeper.kept[0]);
 	T_NULL(keeper.kept[0].ops);
@@ -395,7 +397,7 @@ T_TEST(waker, wakes_after_the_end_are_harmless)
 	skua_waker_wake(&keeper.kept[1]);
 	skua_waker_drop(&keeper.kept[2]);
 	skua_waker_drop(&keeper.kept[2]);
-	T_EQ(keeper.polls, 2);
+	T_EQ(keeper.polls, polls);
 }
 
 struct waking_thread {

@@ -90,6 +90,9 @@ typedef struct SKUA_MAY_ALIAS skua_group {
  *     race_ok     the first result that is no error: the others are cancelled. If all are errors,
  *                 the first of those
  *
+ * A branch that is cancelled may have succeeded all the same, in the same poll or while it cleaned
+ * up: its own `result`, or what the block has assigned, says so, and what it got is the user's.
+ *
  * or with -ECANCELED; see above.
  */
 SKUA_API SKUA_MUST_USE int skua_group_join(skua_group *group, skua_branch *branches, size_t count);
@@ -106,18 +109,18 @@ SKUA_API SKUA_MUST_USE int skua_group_race_ok(skua_group *group, skua_branch *br
 
 /* How a poll of a block goes on as long as its branches are not ready: that costs no call. Private. */
 typedef struct skua_compose_pass {
-	uint64_t todo; /* the branches that come next, but turned right by this: */
-	uint32_t
-		turned; /* so the lowest bit is the next one, and those before the first come last */
-	int32_t share;  /* of the task's budget, for each branch */
-	int32_t untouched; /* the same, or -1: some have to be told of a cancellation */
+	uint64_t todo; /* who comes next, from the lowest bit: bit b is branch (b + turned) % 64 */
+	uint32_t turned;   /* the branch that the pass has begun with */
+	int32_t share;     /* of the task's budget, for each branch */
+	int32_t untouched; /* the budget after a pending branch of which nothing has to be noted */
 	skua_poll value;   /* when the poll is over: the result of the whole, or SKUA_PENDING */
 } skua_compose_pass;
 
 /*
  * What a block of branches needs while it is awaited, for up to 64 of them: a member of the struct
- * of whoever awaits. Zero it before the first use; after each await it may be used again. One that
- * is used for two awaits at the same time gives -EINVAL to the second. The fields are private.
+ * of whoever awaits. Zero it before the first use; after each await it may be used again. It is for
+ * one await at a time: a second one gets -EINVAL if it is inside the first, or of another kind or
+ * count; else the two get mixed up. The fields are private.
  */
 typedef struct SKUA_MAY_ALIAS skua_compose {
 	skua_compose_pass pass;
@@ -127,18 +130,20 @@ typedef struct SKUA_MAY_ALIAS skua_compose {
 /*
  * In a coroutine, a statement that awaits `count` branches, as in the head of this file, and stores
  * in `result` what the group of the same name is ready with. `count` is a constant, 1 to 64; the
- * branches are numbered from 0, and each of them is written once. No await inside.
+ * branches are numbered from 0, and each of them is written once. Inside there is no await, and
+ * nothing that leaves a branch: return, break, continue, goto.
  */
 #define SKUA_JOIN(result, cx, storage, count)                                                      \
 	SKUA_COMPOSE_(result, cx, storage, SKUA_COMPOSE_JOIN_, count)
 #define SKUA_TRY_JOIN(result, cx, storage, count)                                                  \
 	SKUA_COMPOSE_(result, cx, storage, SKUA_COMPOSE_TRY_JOIN_, count)
 #define SKUA_SELECT(result, cx, storage, order, count)                                             \
-	SKUA_COMPOSE_(result, cx, storage, SKUA_COMPOSE_SELECT_ | (order) << 8, count)
+	SKUA_COMPOSE_(result, cx, storage, skua_compose_kind_(SKUA_COMPOSE_SELECT_, (order)), count)
 #define SKUA_RACE(result, cx, storage, order, count)                                               \
-	SKUA_COMPOSE_(result, cx, storage, SKUA_COMPOSE_RACE_ | (order) << 8, count)
+	SKUA_COMPOSE_(result, cx, storage, skua_compose_kind_(SKUA_COMPOSE_RACE_, (order)), count)
 #define SKUA_RACE_OK(result, cx, storage, order, count)                                            \
-	SKUA_COMPOSE_(result, cx, storage, SKUA_COMPOSE_RACE_OK_ | (order) << 8, count)
+	SKUA_COMPOSE_(result, cx, storage, skua_compose_kind_(SKUA_COMPOSE_RACE_OK_, (order)),     \
+		      count)
 
 /*
  * The same in any other function that returns a skua_poll, such as a poll function written by hand:
@@ -149,11 +154,14 @@ typedef struct SKUA_MAY_ALIAS skua_compose {
 #define SKUA_POLL_TRY_JOIN(result, cx, storage, count)                                             \
 	SKUA_COMPOSE_POLL_(result, cx, storage, SKUA_COMPOSE_TRY_JOIN_, count)
 #define SKUA_POLL_SELECT(result, cx, storage, order, count)                                        \
-	SKUA_COMPOSE_POLL_(result, cx, storage, SKUA_COMPOSE_SELECT_ | (order) << 8, count)
+	SKUA_COMPOSE_POLL_(result, cx, storage, skua_compose_kind_(SKUA_COMPOSE_SELECT_, (order)), \
+			   count)
 #define SKUA_POLL_RACE(result, cx, storage, order, count)                                          \
-	SKUA_COMPOSE_POLL_(result, cx, storage, SKUA_COMPOSE_RACE_ | (order) << 8, count)
+	SKUA_COMPOSE_POLL_(result, cx, storage, skua_compose_kind_(SKUA_COMPOSE_RACE_, (order)),   \
+			   count)
 #define SKUA_POLL_RACE_OK(result, cx, storage, order, count)                                       \
-	SKUA_COMPOSE_POLL_(result, cx, storage, SKUA_COMPOSE_RACE_OK_ | (order) << 8, count)
+	SKUA_COMPOSE_POLL_(result, cx, storage,                                                    \
+			   skua_compose_kind_(SKUA_COMPOSE_RACE_OK_, (order)), count)
 
 /*
  * One of the branches: an operation, or an assignment of one, which is evaluated again at each poll
@@ -194,9 +202,9 @@ typedef struct skua_compose_step {
 #define SKUA_COMPOSE_UNKNOWN_ (SKUA_PENDING + 1)
 
 /*
- * Begin a poll, and the await if this is the first one; take the result of a branch; end a poll in
- * which none is ready. All return the next branch, or -1: then `value` is what the poll gives. From
- * a poll.
+ * Begin a poll, and the await if this is the first one; take the result of a branch; end a pass whose
+ * last branch is pending. All return the next branch, or -1: then `value` is what the poll gives.
+ * From a poll.
  */
 SKUA_API int32_t skua_compose_begin(skua_cx *cx, skua_compose *storage, uint32_t kind,
 				    uint32_t count);
@@ -205,7 +213,13 @@ SKUA_API int32_t skua_compose_take(skua_cx *cx, skua_compose *storage, int32_t n
 SKUA_API int32_t skua_compose_end(skua_cx *cx, skua_compose *storage);
 
 /* Ends the process, and says that a branch is not there. */
-SKUA_API void skua_compose_is_missing(const char *file, int line, int number);
+SKUA_API SKUA_NORETURN void skua_compose_is_missing(const char *file, int line, int number);
+
+/* An order that does not exist gives a kind that does not. */
+static inline uint32_t skua_compose_kind_(uint32_t kind, unsigned order)
+{
+	return kind | (order <= SKUA_IN_ORDER ? order : 0xffu) << 8;
+}
 
 static inline skua_compose_step skua_compose_first_(skua_cx *cx, skua_compose *storage,
 						    uint32_t kind, uint32_t count)

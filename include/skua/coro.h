@@ -113,7 +113,8 @@ typedef skua_future skua_coro;
 		function##_poll_, function##_drop_, sizeof(type), #function, __FILE__,             \
 	}
 
-/* The value of the member `co` before the first poll. */
+/* The value of the member `co` before the first poll, in an initialiser; an assignment takes
+ * `(skua_coro)SKUA_CORO_INIT(function)`. */
 #define SKUA_CORO_INIT(function)                                                                   \
 	{                                                                                          \
 		&function##_ops, 0u, 0u                                                            \

@@ -150,8 +150,8 @@ SKUA_API int skua_cx_interrupt(skua_cx *cx);
  */
 SKUA_API int skua_cx_budget(skua_cx *cx);
 
-/* Three of the above without a call, or with none where there is nothing to be told. The functions
- * themselves are there, too: for a pointer to one, and for other languages. */
+/* Three of the above in line; skua_cx_interrupt as far as a branch of a composition has nothing to be
+ * told. The functions themselves are there, too: for a pointer to one, and for other languages. */
 static inline int skua_cx_interrupt_(skua_cx *cx)
 {
 	return cx->due == 0 && cx->shields > 0 ? 0 : skua_cx_interrupt(cx);

@@ -8,7 +8,7 @@
  *     skua_config_init(&config);
  *     rc = skua_runtime_new(&config, &rt);
  *     if (rc < 0)
- *             fprintf(stderr, "%s\n", config.message);
+ *             return 1; // it has been logged why; config.message says it, too
  *     ...
  *     skua_runtime_free(rt);
  */

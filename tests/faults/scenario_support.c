@@ -53,7 +53,9 @@ int64_t env_wait(skua_task **task)
 
 int64_t first_cause(int64_t here, int64_t there)
 {
-	bool seen_from_here = here == -ECONNRESET || here == -EPIPE || here == -ENOTCONN;
+	/* What the end of the other side looks like, or that of its listener. */
+	bool seen_from_here =
+		here == -ECONNRESET || here == -EPIPE || here == -ENOTCONN || here == -ECONNREFUSED;
 
 	if (there < 0 && (here == 0 || (seen_from_here && there != -ECANCELED)))
 		return there;
