@@ -144,6 +144,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
     parser.add_argument("--build-dir", required=True)
     parser.add_argument("--filter", action="append", default=[], dest="filters")
+    parser.add_argument("--except", action="append", default=[], dest="left_out")
     parser.add_argument("--repeat", type=int, default=1)
     parser.add_argument("--jobs", type=int, default=min(2, os.cpu_count() or 1))
     parser.add_argument("--quick", action="store_true")
@@ -156,6 +157,12 @@ def main():
             stdout=subprocess.PIPE,
         ).stdout
     )
+    unknown = set(arguments.left_out) - {test["name"] for test in tests}
+    if unknown:
+        parser.error(f"--except={unknown.pop()}: there is no such file of tests")
+    tests = [test for test in tests if test["name"] not in arguments.left_out]
+    for name in arguments.left_out:
+        print(f"{name:24} left out, as was asked for")
     env = dict(os.environ)
     if arguments.quick:
         env["SKUA_TEST_QUICK"] = "1"
