@@ -599,8 +599,10 @@ T_TEST(stuck, the_driver_finds_all_that_are_stuck)
 		begin = skua_now();
 		WAIT_UNTIL(sk_load(&sched_of(rt)->demand.stuck, SK_RELAXED) == WORKERS);
 		note(&best, begin, skua_now());
+		/* One of those counted may have been on its way to a spare worker's hog, on a busy
+		 * machine; then that one is found at a later look. */
 		for (int i = 0; i < WORKERS; i++)
-			T_ASSERT(sk_worker_is_stuck(sched_of(rt)->workers[i]));
+			WAIT_UNTIL(sk_worker_is_stuck(hogs[i].worker));
 		all_get_free(hogs);
 		WAIT_UNTIL(sk_load(&sched_of(rt)->demand.stuck, SK_RELAXED) == 0);
 	}
