@@ -90,7 +90,8 @@ static bool ask(uintptr_t address, void *local)
 	void *wanted = local;
 
 	sk_store(&answer.done, 0, SK_RELAXED);
-	/* Release: pairs with the acquire in on_signal. */
+	/* Release: pairs with the acquire in on_signal. C11 asks for both; on every system a handler runs
+	 * after what came before the signal, so nothing here can show them missing. */
 	sk_store(&answer.wanted, local, SK_RELEASE);
 	if (sk_thread_signal(address, SK_BACKTRACE_SIGNAL) == 0)
 		while (!is_answered() && sk_now() < until)

@@ -65,6 +65,32 @@ T_TEST(shield, a_cancellation_waits_until_it_is_over)
 	T_EQ(results[2], 0);
 }
 
+static skua_poll asks_the_function(skua_cx *cx, void *answers)
+{
+	int (*ask)(skua_cx * cx) = skua_cx_interrupt;
+	int *under = answers, *after = under + 1;
+
+	while (!skua_cx_cancelled(cx))
+		sleep_ms(1);
+	*under = skua_shield(cx, ask(cx));
+	*after = ask(cx);
+	return 0;
+}
+
+/* The function is asked by who cannot use what is in line. */
+T_TEST(shield, the_function_keeps_to_it)
+{
+	skua_runtime *rt = runtime_of(1);
+	int answers[2] = {1, 1};
+	skua_task *task = start(rt, asks_the_function, answers);
+
+	T_EQ(skua_cancel(task), 0);
+	T_EQ(skua_task_wait(&task), 0);
+	T_EQ(answers[0], 0);
+	T_EQ(answers[1], -ECANCELED);
+	T_EQ(skua_runtime_free(rt), 0);
+}
+
 T_TEST(shield, a_deadline_inside_works_as_ever)
 {
 	cancelled_under_a_shield(SKUA_MSEC);

@@ -338,7 +338,8 @@ static skua_poll yielder(skua_cx *cx, struct yielder *self)
 }
 SKUA_CORO(yielder, struct yielder);
 
-/* It is never out of work, and leaves that to the worker that has come free. */
+/* It is never out of work, and leaves that to the worker that has come free: all of it, and not only what
+ * that one steals. */
 T_TEST(spare, rests_though_it_has_enough_to_do)
 {
 	skua_runtime *rt = runtime_with_spares(1, 4, IO_AUTO);
@@ -346,17 +347,19 @@ T_TEST(spare, rests_though_it_has_enough_to_do)
 	atomic_int stop = 0;
 	struct yielder busy = {.co = SKUA_CORO_INIT(yielder), .worker = &worker, .stop = &stop};
 	struct hog state;
-	skua_task *task;
+	skua_task *tasks[4];
 
 	hogs_begin(rt, hog, &state, 1);
-	task = start_future(rt, &busy.co);
+	for (int i = 0; i < 4; i++)
+		tasks[i] = start_future(rt, &busy.co);
 	WAIT_UNTIL(worker == 1);
 	hogs_end(&state, 1);
 	WAIT_UNTIL(worker == 0);
 	WAIT_UNTIL(sk_idle_is_asleep(&sched_of(rt)->idle, 1));
 	T_EQ(worker, 0);
 	stop = 1;
-	T_EQ(skua_task_wait(&task), 0);
+	for (int i = 0; i < 4; i++)
+		T_EQ(skua_task_wait(&tasks[i]), 0);
 	T_EQ(skua_runtime_free(rt), 0);
 }
 

@@ -201,6 +201,29 @@ T_TEST(waker, timeout_by_hand)
 	T_EQ(skua_runtime_free(rt), 0);
 }
 
+static skua_poll sleeps_by_hand(skua_cx *cx, void *timer)
+{
+	return skua_sleep(cx, timer, 20 * SKUA_MSEC);
+}
+
+/* Nobody looks at a clock by then: the one who is to fire it has to be told. */
+T_TEST(waker, sleep_by_hand_beside_a_runtime_that_rests)
+{
+	skua_runtime *rt = runtime_of(1);
+	struct executor executor;
+	skua_timer timer = {0};
+	skua_waker waker;
+	skua_cx cx;
+
+	sleep_ms(300);
+	executor_init(&executor);
+	waker = executor_waker(&executor);
+	skua_cx_init(&cx, rt, &waker);
+	T_EQ(drive(&executor, &cx, sleeps_by_hand, &timer), 0);
+	executor_check(&executor);
+	T_EQ(skua_runtime_free(rt), 0);
+}
+
 struct network {
 	skua_listener *listener;
 	skua_addr addr;
