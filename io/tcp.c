@@ -27,8 +27,7 @@ static struct sk_source *source_of(const skua_tcp *conn)
 	return (struct sk_source *)(uintptr_t)conn;
 }
 
-/* What a system call returned, as a result. EINTR cannot come: runtime threads take no signals, and
- * these calls do not block. */
+/* What a system call returned, as a result. EINTR cannot come: these calls do not block. */
 static skua_poll result_of(ssize_t n)
 {
 	if (n >= 0)

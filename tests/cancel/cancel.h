@@ -185,9 +185,6 @@ void trial_name(const struct trial *trial, char *name, size_t size);
 __attribute__((format(printf, 2, 3))) void trial_fail(struct trial *trial, const char *format, ...);
 void trial_expect(struct trial *trial, const char *what, int64_t is, int64_t should);
 
-/* Called with a line for each failure; never two at a time. */
-void cancel_note(const char *line);
-
 /* ---- The probe (probe.c) ---- */
 
 /* The future that polls the subject of a trial; it may be copied. */
@@ -226,15 +223,5 @@ struct sleeper sleeper_of(struct trial *trial, int hours, int64_t value);
 
 /* Each that has begun has ended. */
 void sleepers_have_ended(struct trial *trial);
-
-/* A wait that a mistake in the library could make endless is ended by the alarm of main.c. */
-#define CANCEL_WAIT(condition)                                                                     \
-	do {                                                                                       \
-		for (unsigned turn_ = 0; !(condition); turn_++)                                    \
-			if (turn_ < 100)                                                           \
-				sched_yield();                                                     \
-			else                                                                       \
-				usleep(50);                                                        \
-	} while (0)
 
 #endif /* SKUA_TESTS_CANCEL_H */

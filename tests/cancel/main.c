@@ -9,12 +9,12 @@
 
 #include "runtime/runtime.h"
 #include "tests/cancel/cancel.h"
+#include "tests/cases.h"
 #include "tests/harness.h"
 #include "tests/io_kinds.h"
 #include "tests/lifecycle/memory.h"
 
 enum {
-	CASE_SECONDS = 20, /* after which a case hangs */
 	NEVER_REACHED = 1 << 30,
 	REPEATS = 4, /* more memory after each of so many runs is a leak, else a cache that grows */
 };
@@ -40,74 +40,6 @@ static struct {
 static struct {
 	unsigned tests, scenarios, awaits, cases, failures, leaks;
 } counts;
-
-/* ---- Notes, printed below the result of the test ---- */
-
-static struct {
-	char text[1 << 15];
-	size_t length;
-	unsigned lost; /* lines */
-} notes;
-
-void cancel_note(const char *line)
-{
-	size_t room = sizeof notes.text - notes.length;
-	int length = snprintf(notes.text + notes.length, room, "#   %s\n", line);
-
-	if (length > 0 && (size_t)length < room)
-		notes.length += (size_t)length;
-	else
-		notes.lost++;
-}
-
-static void print_notes(void)
-{
-	fwrite(notes.text, 1, notes.length, stdout);
-	if (notes.lost > 0)
-		printf("#   and %u lines more\n", notes.lost);
-	notes.length = notes.lost = 0;
-}
-
-/* ---- When a case does not end, or ends the process ---- */
-
-static char current[200];
-
-static void say_current(void)
-{
-	static const char text[] = "\n# cancel: in the middle of: ";
-
-	if (write(STDOUT_FILENO, notes.text, notes.length) < 0 ||
-	    write(STDOUT_FILENO, text, sizeof text - 1) < 0 ||
-	    write(STDOUT_FILENO, current, strlen(current)) < 0 || write(STDOUT_FILENO, "\n", 1) < 0)
-		return;
-}
-
-static void on_signal(int number)
-{
-	say_current();
-	signal(number, SIG_DFL);
-	raise(number);
-}
-
-extern void __sanitizer_set_death_callback(void (*callback)(void)) __attribute__((weak));
-
-static void watch_for_ends(void)
-{
-	signal(SIGABRT, on_signal);
-	signal(SIGALRM, on_signal);
-	if (!T_SANITIZED)
-		signal(SIGSEGV, on_signal);
-	if (__sanitizer_set_death_callback != NULL)
-		__sanitizer_set_death_callback(say_current);
-}
-
-static unsigned case_seconds(void)
-{
-	const char *slow = getenv("SKUA_TEST_SLOW");
-	unsigned factor = slow != NULL && atoi(slow) > 1 ? (unsigned)atoi(slow) : 1;
-
-	return CASE_SECONDS * factor * (T_SANITIZED ? 5 : 1);
-}
 
 /* ---- A case ---- */
 
@@ -146,8 +78,8 @@ static void run_once(struct place_of_cases *place, struct trial *trial, unsigned
 	trial->target = target;
 	trial->alone = alone;
 	trial->rt = place->rt;
-	trial_name(trial, current, sizeof current);
-	alarm(case_seconds());
+	trial_name(trial, cases_current, sizeof cases_current);
+	alarm(cases_seconds());
 	trial_run(trial);
 	place->rt = trial->rt;
 	if (life_memory_mistakes() > 0)
@@ -224,8 +156,8 @@ static bool is_chosen(const struct place_of_cases *place, unsigned target, bool 
 			      .target = target,
 			      .alone = alone};
 
-	trial_name(&trial, current, sizeof current);
-	return options.text == NULL || strstr(current, options.text) != NULL;
+	trial_name(&trial, cases_current, sizeof cases_current);
+	return options.text == NULL || strstr(cases_current, options.text) != NULL;
 }
 
 /* A nudge besides, or nothing but the cancellation. */
@@ -313,7 +245,7 @@ static void run_test(const struct scenario *scenario, uint32_t kind)
 	counts.awaits += awaits;
 	counts.failures += failed;
 	printf("%sok %u - %s\n", failed > 0 ? "not " : "", ++counts.tests, name);
-	print_notes();
+	cases_print_notes();
 	printf("# %u awaits, %u cases, %u failed, %.2f s\n", awaits, counts.cases - cases, failed,
 	       now() - start);
 	fflush(stdout);
@@ -362,7 +294,7 @@ int main(int argc, char **argv)
 	double start = now();
 
 	parse(argc, argv);
-	watch_for_ends();
+	cases_watch("cancel");
 	signal(SIGPIPE, SIG_IGN);
 	setvbuf(stdout, NULL, _IOLBF, 0);
 	life_memory_begin();

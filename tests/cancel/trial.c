@@ -10,6 +10,7 @@
 #include "sched/task.h"
 #include "sched/worker.h"
 #include "tests/cancel/cancel.h"
+#include "tests/cases.h"
 #include "tests/io_kinds.h"
 
 /* ---- Complaints ---- */
@@ -25,20 +26,13 @@ void trial_name(const struct trial *trial, char *name, size_t size)
 
 void trial_fail(struct trial *trial, const char *format, ...)
 {
-	static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-	char name[200], line[300];
+	char name[200];
 	va_list arguments;
 
+	trial_name(trial, name, sizeof name);
 	va_start(arguments, format);
-	vsnprintf(line, sizeof line, format, arguments);
+	cases_fail(cases_note, &trial->failures, name, format, arguments);
 	va_end(arguments);
-	pthread_mutex_lock(&lock);
-	if (trial->failures++ == 0) {
-		trial_name(trial, name, sizeof name);
-		cancel_note(name);
-	}
-	cancel_note(line);
-	pthread_mutex_unlock(&lock);
 }
 
 void trial_expect(struct trial *trial, const char *what, int64_t is, int64_t should)
@@ -159,7 +153,7 @@ static void run_foreign(struct trial *trial, struct probe *probe)
 		trial->scenario->release(trial);
 	if (cx.due != 0 || cx.shields != 0 || cx.interrupts != NULL)
 		trial_fail(trial, "the context is not as new");
-	CANCEL_WAIT(atomic_load(&executor.references) == 0);
+	CASES_WAIT(atomic_load(&executor.references) == 0);
 	/* Who wakes it gives its reference up inside of the lock's scope, or after it. */
 	pthread_mutex_lock(&executor.lock);
 	pthread_mutex_unlock(&executor.lock);
@@ -249,8 +243,8 @@ static void run_on_workers(struct trial *trial)
 		trial->scenario->release(trial);
 	if (jumps(trial))
 		sk_clock_end_wait();
-	CANCEL_WAIT(skua_task_finished(trial->root));
-	CANCEL_WAIT(atomic_load(&trial->actor_done));
+	CASES_WAIT(skua_task_finished(trial->root));
+	CASES_WAIT(atomic_load(&trial->actor_done));
 	result = skua_task_wait(&trial->root);
 	if (trial->way->place == AS_A_TASK)
 		trial_expect(trial, "the result of the task", result, trial->outcome);
@@ -332,7 +326,7 @@ static void settle(struct trial *trial)
 	/* Detached tasks may sleep. */
 	sk_clock_begin_wait();
 	sk_sched_clock_changed(sched);
-	CANCEL_WAIT(all_ended(trial));
+	CASES_WAIT(all_ended(trial));
 	sk_clock_end_wait();
 	for (uint32_t i = 0; i < sk_sched_width(sched); i++)
 		for (unsigned turn = 0; !has_no_timers(sched->workers[i]); turn++) {

@@ -6,6 +6,7 @@
 #include "sched/task.h"
 #include "sched/worker.h"
 #include "tests/cancel/cancel.h"
+#include "tests/cases.h"
 
 /* ---- By the task's handle ---- */
 
@@ -93,7 +94,7 @@ static void ask_actor(skua_cx *cx, struct trial *trial)
 static void cancel_from_a_thread(skua_cx *cx, struct trial *trial)
 {
 	ask_actor(cx, trial);
-	CANCEL_WAIT(atomic_load(&trial->actor_done));
+	CASES_WAIT(atomic_load(&trial->actor_done));
 }
 
 /* ---- By what stands around it ---- */
@@ -110,7 +111,7 @@ static void let_deadline_pass(skua_cx *cx, struct trial *trial)
 	trial_expect(trial, "skua_clock_advance", skua_clock_advance(trial->rt, 1), 0);
 	if (worker != NULL)
 		sk_timers_fire(&worker->timers, skua_clock_now(trial->rt));
-	CANCEL_WAIT(sk_timer_has_fired(sk_timer_of(&trial->timer)));
+	CASES_WAIT(sk_timer_has_fired(sk_timer_of(&trial->timer)));
 }
 
 static void cancel_token(skua_cx *cx, struct trial *trial)
@@ -153,7 +154,7 @@ static void shut_down(skua_cx *cx, struct trial *trial)
 	trial->wants_shutdown = true;
 	pthread_cond_broadcast(&trial->changed);
 	pthread_mutex_unlock(&trial->lock);
-	CANCEL_WAIT(sk_load(&sched->phase, SK_ACQUIRE) != SK_PHASE_OPEN);
+	CASES_WAIT(sk_load(&sched->phase, SK_ACQUIRE) != SK_PHASE_OPEN);
 }
 
 const struct way cancel_ways[] = {

@@ -94,7 +94,7 @@ static void end_joiner(struct life *life, int number, int64_t expected)
 static void await_join(struct life *life, skua_task *task)
 {
 	(void)life;
-	STAGE_WAIT(sk_is_waiter(sk_load(&task->join, SK_ACQUIRE)));
+	CASES_WAIT(sk_is_waiter(sk_load(&task->join, SK_ACQUIRE)));
 }
 
 /* The joins that happen while it is parked, and cannot end. */

@@ -5,19 +5,18 @@
 #include <errno.h>
 #include <fnmatch.h>
 #include <limits.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
 
+#include "tests/cases.h"
 #include "tests/harness.h"
 #include "tests/lifecycle/lifecycle.h"
 
 enum {
-	CASE_SECONDS = 20, /* after which a case hangs */
-	SAMPLE = 4,        /* one case of so many runs: the whole matrix takes a minute or more */
+	SAMPLE = 4, /* one case of so many runs: the whole matrix takes a minute or more */
 	SANITIZED_SAMPLE = 12,
 	QUICK_SAMPLE = 40, /* with --quick */
 };
@@ -47,82 +46,12 @@ static struct {
 	unsigned generated, impossible, left_out, run, failed, listed;
 } counts;
 
-/* ---- What the cases of a test complained of, printed below its result ---- */
-
-static struct {
-	char text[1 << 16];
-	volatile size_t length; /* read by on_signal */
-	unsigned lost;          /* lines */
-} notes;
-
-static void add_note(const char *line)
-{
-	size_t room = sizeof notes.text - notes.length;
-	int length = snprintf(notes.text + notes.length, room, "#   %s\n", line);
-
-	if (notes.lost == 0 && length > 0 && (size_t)length < room)
-		notes.length += (size_t)length;
-	else
-		notes.lost++;
-}
-
 static void add_repeat(const char *name)
 {
 	char line[600];
 
 	snprintf(line, sizeof line, "  repeat: %s --case=%s", options.program, name);
-	add_note(line);
-}
-
-static void print_notes(void)
-{
-	fwrite(notes.text, 1, notes.length, stdout);
-	if (notes.lost > 0)
-		printf("#   and %u lines more\n", notes.lost);
-	notes.length = 0;
-	notes.lost = 0;
-}
-
-/* ---- When a case does not end, or ends the process ---- */
-
-static char current[200];
-
-static void say_current(void)
-{
-	static const char text[] = "\n# lifecycle: in the middle of: ";
-
-	if (current[0] == '\0' || write(STDOUT_FILENO, notes.text, notes.length) < 0 ||
-	    write(STDOUT_FILENO, text, sizeof text - 1) < 0 ||
-	    write(STDOUT_FILENO, current, strlen(current)) < 0 || write(STDOUT_FILENO, "\n", 1) < 0)
-		return;
-}
-
-static void on_signal(int number)
-{
-	say_current();
-	signal(number, SIG_DFL);
-	raise(number);
-}
-
-extern void __sanitizer_set_death_callback(void (*callback)(void)) __attribute__((weak));
-
-static void watch_for_ends(void)
-{
-	static const int numbers[] = {SIGABRT, SIGALRM, SIGSEGV, SIGBUS};
-
-	for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
-		if (!T_SANITIZED || numbers[i] == SIGABRT || numbers[i] == SIGALRM)
-			signal(numbers[i], on_signal);
-	if (__sanitizer_set_death_callback != NULL)
-		__sanitizer_set_death_callback(say_current);
-}
-
-static unsigned case_seconds(void)
-{
-	const char *slow = getenv("SKUA_TEST_SLOW");
-	unsigned factor = slow != NULL && atoi(slow) > 1 ? (unsigned)atoi(slow) : 1;
-
-	return CASE_SECONDS * factor * (T_SANITIZED ? 5 : 1);
+	cases_note(line);
 }
 
 /* ---- Which cases ---- */
@@ -145,7 +74,7 @@ static bool is_wanted(const char *test)
 static bool is_sampled(unsigned index)
 {
 	if (options.text != NULL)
-		return strstr(current, options.text) != NULL;
+		return strstr(cases_current, options.text) != NULL;
 	return options.sample <= 1 ||
 	       ((index * UINT64_C(0x9E3779B97F4A7C15)) >> 32) % options.sample == 0;
 }
@@ -185,25 +114,25 @@ static unsigned run_program(unsigned first, unsigned count, unsigned *ran)
 			count_reason(reason);
 			continue;
 		}
-		life_case_name(&c, current, sizeof current);
+		life_case_name(&c, cases_current, sizeof cases_current);
 		if (!is_sampled(i)) {
 			counts.left_out++;
 			continue;
 		}
 		if (options.list) {
-			puts(current);
+			puts(cases_current);
 			counts.listed++;
 			continue;
 		}
-		alarm(case_seconds());
+		alarm(cases_seconds());
 		if (life_run(&c) > 0) {
 			failed++;
-			add_repeat(current);
+			add_repeat(cases_current);
 		}
 		++*ran;
 	}
 	alarm(0);
-	current[0] = '\0';
+	cases_current[0] = '\0';
 	return failed;
 }
 
@@ -227,7 +156,7 @@ static void run_all(void)
 	unsigned tests = 0;
 	double start;
 
-	life_on_note = add_note;
+	life_on_note = cases_note;
 	life_begin();
 	for (unsigned i = 0; i < PROGRAMS; i++) {
 		unsigned ran = 0, failed;
@@ -243,7 +172,7 @@ static void run_all(void)
 		if (ran == 0)
 			continue;
 		printf("%sok %u - %s\n", failed > 0 ? "not " : "", ++tests, name);
-		print_notes();
+		cases_print_notes();
 		printf("# %u cases, %u failed, %.1f s\n", ran, failed, now() - start);
 		fflush(stdout);
 	}
@@ -304,7 +233,7 @@ int main(int argc, char **argv)
 	double start = now();
 
 	parse(argc, argv);
-	watch_for_ends();
+	cases_watch("lifecycle");
 	setvbuf(stdout, NULL, _IOLBF, 0);
 	run_all();
 	/* A filter of tests that is meant for other programs leaves nothing of this one. */

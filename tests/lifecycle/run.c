@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <sys/eventfd.h>
 
+#include "tests/cases.h"
 #include "tests/lifecycle/life.h"
 #include "tests/lifecycle/memory.h"
 
@@ -21,21 +22,14 @@ void (*life_on_note)(const char *line);
 
 __attribute__((format(printf, 2, 3))) void life_fail(struct life *life, const char *format, ...)
 {
-	static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-	void (*note)(const char *line) = life_on_note != NULL ? life_on_note : note_on_stderr;
-	char name[200], line[300];
+	char name[200];
 	va_list arguments;
 
+	life_case_name(life->c, name, sizeof name);
 	va_start(arguments, format);
-	vsnprintf(line, sizeof line, format, arguments);
+	cases_fail(life_on_note != NULL ? life_on_note : note_on_stderr, &life->failures, name,
+		   format, arguments);
 	va_end(arguments);
-	pthread_mutex_lock(&lock);
-	if (life->failures++ == 0) {
-		life_case_name(life->c, name, sizeof name);
-		note(name);
-	}
-	note(line);
-	pthread_mutex_unlock(&lock);
 }
 
 void life_expect(struct life *life, const char *what, int64_t is, int64_t should)
@@ -186,7 +180,7 @@ static bool be_queued(struct life *life, skua_task *task)
 	stage_occupy(&life->stage, until(life->c, QUEUED));
 	stage_queue_others(&life->stage);
 	life_wake_subject(life);
-	STAGE_WAIT((sk_load(&task->state, SK_ACQUIRE) & SK_TASK_SCHEDULED) != 0);
+	CASES_WAIT((sk_load(&task->state, SK_ACQUIRE) & SK_TASK_SCHEDULED) != 0);
 	life_expect(life, "polls while every worker is busy", life->polls, polls);
 	if (!happen(life, QUEUED, task))
 		return false;
@@ -201,7 +195,7 @@ static bool live(struct life *life, skua_task *task)
 	unsigned pendings = 0;
 
 	if (has_moment(c, RUNNING)) {
-		STAGE_WAIT(atomic_load(&life->stage.held));
+		CASES_WAIT(atomic_load(&life->stage.held));
 		if (!happen(life, RUNNING, task))
 			return false;
 		atomic_store(&life->stage.let_go, true);
@@ -209,7 +203,7 @@ static bool live(struct life *life, skua_task *task)
 	if (life->outcome.passes[PARKED]) {
 		unsigned before;
 
-		STAGE_WAIT(has_parked(life, 0));
+		CASES_WAIT(has_parked(life, 0));
 		task = atomic_load(&life->task);
 		before = life->pendings;
 		if (c->handle >= JOINED_LATE)
@@ -217,22 +211,22 @@ static bool live(struct life *life, skua_task *task)
 		if (!happen(life, PARKED, task))
 			return false;
 		if (c->cancel == PARKED)
-			STAGE_WAIT(has_parked(life, before));
+			CASES_WAIT(has_parked(life, before));
 		before = life->pendings;
 		if (life->outcome.passes[QUEUED]) {
 			if (!be_queued(life, task))
 				return false;
-			STAGE_WAIT(has_parked(life, before));
+			CASES_WAIT(has_parked(life, before));
 		}
 	}
 	while (c->wait >= WAKER && !is_over(life)) {
-		STAGE_WAIT(has_parked(life, pendings));
+		CASES_WAIT(has_parked(life, pendings));
 		if (is_over(life))
 			break;
 		pendings = life->pendings;
 		life_wake_subject(life);
 	}
-	STAGE_WAIT(atomic_load(&life->ended) != 0);
+	CASES_WAIT(atomic_load(&life->ended) != 0);
 	return true;
 }
 
@@ -252,7 +246,7 @@ static void end_life(struct life *life)
 	/* Jobs that nobody waits for any more. */
 	atomic_store(&life->jobs_go, UINT32_MAX);
 	if (life->stage.rt != NULL && life->handle != NULL)
-		STAGE_WAIT(skua_task_finished(life->handle));
+		CASES_WAIT(skua_task_finished(life->handle));
 	if (life->stage.rt != NULL)
 		life_end_joins(life);
 	happen(life, COMPLETE, life->handle);
@@ -265,7 +259,7 @@ static void end_life(struct life *life)
 		life_expect(life, "a second wait", skua_task_wait(&life->handle), -EINVAL);
 	}
 	if (life->stage.rt != NULL) {
-		STAGE_WAIT(all_ended(life));
+		CASES_WAIT(all_ended(life));
 		free_runtime(life);
 	}
 }

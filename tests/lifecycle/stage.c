@@ -37,7 +37,7 @@ static void ask(struct stage_call *call, void (*function)(void *argument), void 
 
 static void await_answer(struct stage_call *call)
 {
-	STAGE_WAIT(atomic_load(&call->function) == NULL);
+	CASES_WAIT(atomic_load(&call->function) == NULL);
 }
 
 /* Stays, and makes the calls that it is asked to, until the flag is set or the runtime is there. */
@@ -132,14 +132,14 @@ void stage_occupy(struct stage *stage, enum stage_until until)
 	atomic_store(&stage->busy_until, until);
 	for (uint32_t i = 0; i < workers; i++) {
 		spawn_bystander(stage, &busy_ops, i == 0 ? &stage->busy_call : &none);
-		STAGE_WAIT(atomic_load(&stage->busy) > i);
+		CASES_WAIT(atomic_load(&stage->busy) > i);
 	}
 }
 
 void stage_release(struct stage *stage)
 {
 	atomic_store(&stage->released, true);
-	STAGE_WAIT(atomic_load(&stage->busy) == 0);
+	CASES_WAIT(atomic_load(&stage->busy) == 0);
 }
 
 void stage_queue_others(struct stage *stage)

@@ -17,17 +17,8 @@
 #include "sched/sched.h"
 #include "sched/task.h"
 #include "sched/worker.h"
+#include "tests/cases.h"
 #include "tests/lifecycle/lifecycle.h"
-
-/* Waits for something that another thread is about to do. */
-#define STAGE_WAIT(condition)                                                                      \
-	do {                                                                                       \
-		for (unsigned turn_ = 0; !(condition); turn_++)                                    \
-			if (turn_ < 100)                                                           \
-				sched_yield();                                                     \
-			else                                                                       \
-				usleep(50);                                                        \
-	} while (0)
 
 /* A call that another thread makes for the controller. */
 struct stage_call {
