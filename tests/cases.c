@@ -59,7 +59,7 @@ void cases_fail(void (*note)(const char *line), _Atomic unsigned *failures, cons
 
 char cases_current[200];
 
-static const char *program = "";
+static const char *program_name = "";
 
 static bool say(const char *text)
 {
@@ -69,7 +69,7 @@ static bool say(const char *text)
 static void say_current(void)
 {
 	if (cases_current[0] != '\0' && write(STDOUT_FILENO, notes.text, notes.length) >= 0)
-		(void)(say("\n# ") && say(program) && say(": in the middle of: ") &&
+		(void)(say("\n# ") && say(program_name) && say(": in the middle of: ") &&
 		       say(cases_current) && say("\n"));
 }
 
@@ -82,11 +82,11 @@ static void on_signal(int number)
 
 extern void __sanitizer_set_death_callback(void (*callback)(void)) __attribute__((weak));
 
-void cases_watch(const char *name)
+void cases_watch(const char *program)
 {
 	static const int numbers[] = {SIGABRT, SIGALRM, SIGSEGV, SIGBUS};
 
-	program = name;
+	program_name = program;
 	for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
 		if (!T_SANITIZED || numbers[i] == SIGABRT || numbers[i] == SIGALRM)
 			signal(numbers[i], on_signal);

@@ -38,6 +38,17 @@ def line_of(text, position):
     return text.count("\n", 0, position) + 1
 
 
+def files_of(root):
+    """What git tracks, and what it would add: a new file is checked before its first commit."""
+    listed = subprocess.run(
+        ["git", "-C", root, "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+    ).stdout.split("\0")
+    return sorted({f for f in listed if f and os.path.isfile(os.path.join(root, f))})
+
+
 def read(root, path):
     with open(os.path.join(root, path), encoding="utf-8") as file:
         return file.read()
@@ -418,13 +429,7 @@ def main():
     arguments = parser.parse_args()
     build_dir = os.path.abspath(arguments.build_dir)
     root = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-    files = [
-        f
-        for f in subprocess.run(
-            ["git", "-C", root, "ls-files", "-z"], stdout=subprocess.PIPE, text=True, check=True
-        ).stdout.split("\0")
-        if f and os.path.isfile(os.path.join(root, f))
-    ]
+    files = files_of(root)
     checks = [
         ("format (clang-format)", lambda: check_format(root, files)),
         ("includes point down", lambda: check_includes(root, files)),

@@ -2,6 +2,7 @@
 """Tests of lint.py: each check must find fault with bad code, and let good code pass. Writes TAP."""
 
 import os
+import subprocess
 import sys
 import tempfile
 
@@ -139,6 +140,26 @@ def check_tree(out, name, check, tree, expected):
     )
 
 
+def check_files(out):
+    with tempfile.TemporaryDirectory() as root:
+
+        def git(*arguments):
+            subprocess.run(["git", "-C", root, *arguments], check=True)
+
+        def write(name, text):
+            with open(os.path.join(root, name), "w", encoding="utf-8") as file:
+                file.write(text)
+
+        git("init", "-q")
+        write(".gitignore", "ignored.c\n")
+        for name in ("tracked.c", "removed.c", "new.c", "ignored.c"):
+            write(name, "")
+        git("add", "tracked.c", "removed.c")
+        os.remove(os.path.join(root, "removed.c"))
+        files = lint.files_of(root)
+    out.check("lint/new_files_are_checked", files == [".gitignore", "new.c", "tracked.c"], files)
+
+
 def main():
     out = tap.Writer(sys.argv[1:])
     for name, check, path, text, expected in CASES:
@@ -151,6 +172,7 @@ def main():
             file.write(DOCUMENTED + "SKUA_API SKUA_MUST_USE skua_poll *skua_c(\n\tskua_cx *cx);\n")
         names = sorted(lint.public_functions(root, ["include/skua/a.h"]))
     out.check("lint/public_functions_are_read", names == ["skua_a", "skua_b", "skua_c"], names)
+    check_files(out)
     return out.done()
 
 
