@@ -79,7 +79,7 @@ _Static_assert(sizeof(struct compose_word) <= sizeof(((skua_branch *)0)->opaque)
 	       "skua_branch is too small");
 _Static_assert(offsetof(skua_compose, pass) == 0, "the pass of a skua_compose is not first");
 
-/* Of one of SKUA_COMPOSE_, with the order. Never 0, since none of those is. */
+/* Of one of SKUA_COMPOSE_, with the order and, of a block, its line. Never 0, since none of those is. */
 static inline uint64_t compose_what(uint32_t kind, uint32_t count)
 {
 	return (uint64_t)count << 32 | kind;

@@ -12,7 +12,8 @@ static struct compose *compose_of(skua_compose *storage)
 
 static bool is_valid(uint32_t kind, uint32_t count)
 {
-	return count > 0 && count <= BLOCK_MAX && kind <= (SKUA_COMPOSE_IN_ORDER_ | 0xff);
+	return count > 0 && count <= BLOCK_MAX &&
+	       (kind & 0xffff) <= (SKUA_COMPOSE_IN_ORDER_ | 0xff);
 }
 
 /* Nothing is left to evaluate in this poll. */

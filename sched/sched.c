@@ -639,6 +639,7 @@ void sk_sched_stats(struct sk_sched *sched, skua_stats *stats)
 {
 	stats->workers = sched->options.workers;
 	stats->spare_workers = sk_sched_width(sched) - sched->options.workers;
+	stats->stalls = sk_load(&sched->stalls.count, SK_RELAXED);
 	stats->completed = count_completed(sched);
 	stats->spawned = count_spawned(sched);
 	count_jobs(sched, &stats->spawned, &stats->completed);

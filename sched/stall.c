@@ -80,7 +80,7 @@ static void tell(const struct sk_stall *stall)
 	struct sk_backtrace backtrace;
 	struct subject subject, again;
 	bool same_poll;
-	char await[FILE_SIZE + 48];
+	char await[FILE_SIZE + 48], share[32] = "";
 
 	if (!find_subject(stall, &subject))
 		return;
@@ -94,8 +94,10 @@ static void tell(const struct sk_stall *stall)
 	if (stall->left_out > 0)
 		sk_log(SK_LOG_WARN, "%" PRIu32 " stuck workers have not been reported",
 		       stall->left_out);
-	sk_log(SK_LOG_WARN, "worker %u is stuck: task %s has been running for %" PRIu64 " ms; %s",
-	       stall->worker->index, subject.name, stall->ns / MS, await);
+	if (stall->on_cpu >= 0)
+		snprintf(share, sizeof share, ", %" PRId32 " %% of that on a CPU", stall->on_cpu);
+	sk_log(SK_LOG_WARN, "worker %u is stuck: task %s has been running for %" PRIu64 " ms%s; %s",
+	       stall->worker->index, subject.name, stall->ns / MS, share, await);
 	/* Else it is that of something else. */
 	if (same_poll)
 		sk_backtrace_log(&backtrace, SK_LOG_WARN);
@@ -155,25 +157,46 @@ static bool is_allowed(struct sk_stalls *stalls, uint64_t now)
 	return stalls->in_burst < SK_STALL_BURST;
 }
 
+/* The CPU time of a poll is counted from its second look on: most have no second one. */
+static void begin_cpu_time(struct sk_worker *worker, uint64_t now)
+{
+	worker->poll.cpu = sk_cpu_time(sk_load(&worker->cpu_clock, SK_RELAXED));
+	worker->poll.cpu_since = worker->poll.cpu > 0 ? now : 0;
+}
+
+/* In hundredths, -1: not known. */
+static int32_t share_on_cpu(const struct sk_worker *worker, uint64_t now)
+{
+	const struct sk_long_poll *poll = &worker->poll;
+	uint64_t cpu, elapsed = now - poll->cpu_since;
+
+	if (poll->cpu_since == 0 || elapsed == 0)
+		return -1;
+	cpu = sk_cpu_time(sk_load(&worker->cpu_clock, SK_RELAXED)) - poll->cpu;
+	/* `now` was some time ago. */
+	return cpu < elapsed ? (int32_t)(cpu * 100 / elapsed) : 100;
+}
+
 static void report(struct sk_stalls *stalls, struct sk_worker *worker, uint64_t tick, uint64_t now)
 {
 	struct sk_stall stall = {
 		.worker = worker,
 		.tick = tick,
-		.ns = now - worker->poll_since,
+		.ns = now - worker->poll.since,
+		.on_cpu = share_on_cpu(worker, now),
 		.left_out = stalls->left_out,
 	};
 
 	if (!sk_log_passes(SK_LOG_WARN)) {
-		worker->is_reported = true;
+		worker->poll.is_reported = true;
 	} else if (!is_allowed(stalls, now)) {
-		worker->is_reported = true;
+		worker->poll.is_reported = true;
 		stalls->left_out++;
 	} else {
 		stall.is_last = stalls->in_burst == SK_STALL_BURST - 1;
-		worker->is_reported = start_report(stalls, &stall);
-		stalls->in_burst += worker->is_reported;
-		stalls->left_out = worker->is_reported ? 0 : stalls->left_out;
+		worker->poll.is_reported = start_report(stalls, &stall);
+		stalls->in_burst += worker->poll.is_reported;
+		stalls->left_out = worker->poll.is_reported ? 0 : stalls->left_out;
 	}
 }
 
@@ -181,12 +204,21 @@ static void report(struct sk_stalls *stalls, struct sk_worker *worker, uint64_t 
 static void moved(struct sk_stalls *stalls, struct sk_worker *worker, uint64_t now)
 {
 	const struct sk_stall stall = {
-		.worker = worker, .ns = now - worker->poll_since, .ended = true};
+		.worker = worker, .ns = now - worker->poll.since, .ended = true};
 
-	if (worker->is_reported && sk_log_passes(SK_LOG_INFO))
+	if (worker->poll.is_reported && sk_log_passes(SK_LOG_INFO))
 		(void)start_report(stalls, &stall);
-	worker->is_reported = false;
-	worker->poll_since = now;
+	worker->poll = (struct sk_long_poll){.since = now};
+}
+
+/* It has been in this poll for as long as is reported. */
+static void found(struct sk_stalls *stalls, struct sk_worker *worker, uint64_t tick, uint64_t now)
+{
+	if (!worker->poll.is_counted)
+		sk_store(&stalls->count, sk_load(&stalls->count, SK_RELAXED) + 1, SK_RELAXED);
+	worker->poll.is_counted = true;
+	if (!worker->poll.is_reported)
+		report(stalls, worker, tick, now);
 }
 
 void sk_stall_look(struct sk_sched *sched, struct sk_worker *worker, uint64_t tick, uint64_t now)
@@ -195,19 +227,34 @@ void sk_stall_look(struct sk_sched *sched, struct sk_worker *worker, uint64_t ti
 
 	if (stalls->limit == 0)
 		return;
-	if (tick != worker->monitor_tick || worker->poll_since == 0 ||
-	    sk_idle_is_asleep(&sched->idle, worker->index))
+	if (tick != worker->monitor_tick || worker->poll.since == 0 ||
+	    sk_idle_is_asleep(&sched->idle, worker->index)) {
 		moved(stalls, worker, now);
-	else if (sk_load(&worker->blocks, SK_RELAXED) != 0)
-		worker->poll_since = now;
-	else if (!worker->is_reported && now - worker->poll_since >= stalls->limit)
-		report(stalls, worker, tick, now);
+		return;
+	}
+	if (sk_load(&worker->blocks, SK_RELAXED) != 0) {
+		worker->poll.since = now;
+		worker->poll.cpu_since = 0;
+		return;
+	}
+	if (worker->poll.cpu_since == 0)
+		begin_cpu_time(worker, now);
+	if (now - worker->poll.since >= stalls->limit)
+		found(stalls, worker, tick, now);
 }
 
 void sk_stalls_pause(struct sk_sched *sched)
 {
 	for (uint32_t i = 0; i < sk_sched_width(sched); i++)
-		sched->workers[i]->poll_since = 0;
+		sched->workers[i]->poll.since = 0;
+}
+
+static void put_off(struct sk_long_poll *poll, uint64_t elapsed)
+{
+	if (poll->since != 0)
+		poll->since += elapsed;
+	if (poll->cpu_since != 0)
+		poll->cpu_since += elapsed;
 }
 
 void sk_stalls_look_came(struct sk_sched *sched, uint64_t elapsed)
@@ -216,8 +263,7 @@ void sk_stalls_look_came(struct sk_sched *sched, uint64_t elapsed)
 	    elapsed <= 2 * SK_MONITOR_MS * (uint64_t)MS)
 		return;
 	for (uint32_t i = 0; i < sk_sched_width(sched); i++)
-		if (sched->workers[i]->poll_since != 0)
-			sched->workers[i]->poll_since += elapsed;
+		put_off(&sched->workers[i]->poll, elapsed);
 }
 
 void sk_stalls_stop(struct sk_stalls *stalls)

@@ -7,9 +7,10 @@
  * the dynamic linker for names can take as long as they like, and everybody depends on the driver.
  *
  * A poll is reported once, when it has taken SKUA_STALL_MS, and its end is told at the level of
- * information. What it spends in skua_block_in_place does not count, and begins the time anew. A program
- * that is stuck all the time does not fill its log: there are SK_STALL_BURST reports in SK_STALL_PAUSE_MS
- * at most, and the next one says how many were left out.
+ * information. How much of it the thread was on a CPU tells a task that computes from one that waits in a
+ * system call, and from one that the system does not let run. What it spends in skua_block_in_place does
+ * not count, and begins the time anew. A program that is stuck all the time does not fill its log: there
+ * are SK_STALL_BURST reports in SK_STALL_PAUSE_MS at most, and the next one says how many were left out.
  *
  * The task may end while it is looked at. So what is its, is copied as it is (sk_peek), and thrown away
  * unless the worker is still in the same poll after that: then it was there all the time.
@@ -24,11 +25,20 @@ struct sk_worker;
 
 enum { SK_STALL_BURST = 5, SK_STALL_PAUSE_MS = 10000 };
 
+/* A poll that goes on, as far as the driver knows: a member of its worker, all 0 at first. */
+struct sk_long_poll {
+	uint64_t since;     /* when it was first found in it; 0: there was a pause */
+	uint64_t cpu_since; /* when its CPU time was first looked at; 0: not yet */
+	uint64_t cpu;       /* that its thread had used by then, in ns */
+	bool is_counted, is_reported;
+};
+
 /* What the writing thread is told. */
 struct sk_stall {
 	struct sk_worker *worker;
-	uint64_t tick; /* the poll */
-	uint64_t ns;   /* that it has taken so far */
+	uint64_t tick;  /* the poll */
+	uint64_t ns;    /* that it has taken so far */
+	int32_t on_cpu; /* for so many hundredths of that; -1: not known */
 	uint32_t left_out;
 	bool is_last; /* for a while */
 	bool ended;   /* the poll has: nothing but that is to be told */
@@ -46,6 +56,7 @@ struct sk_stalls {
 	uint64_t limit; /* SKUA_STALL_MS in ns; 0: no reports */
 	uint64_t pause; /* until this moment a burst lasts */
 	uint32_t in_burst, left_out;
+	SK_ATOMIC(uint64_t) count; /* of polls that have taken so long; anybody reads it */
 };
 
 void sk_stalls_init(struct sk_stalls *stalls, uint32_t stall_ms);

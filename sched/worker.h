@@ -51,6 +51,7 @@
 #include "sched/inbox.h"
 #include "sched/lanes.h"
 #include "sched/parker.h"
+#include "sched/stall.h"
 #include "sched/sync.h"
 #include "sched/task.h"
 #include "sched/timer.h"
@@ -114,9 +115,8 @@ struct sk_worker {
 
 	/* The driver's own. */
 	uint64_t monitor_tick;
-	uint32_t stuck_looks; /* in a row that found it in the same poll */
-	bool is_reported;     /* that poll, to be stuck (stall.h) */
-	uint64_t poll_since;  /* when it was first found in it; 0: there was a pause */
+	uint32_t stuck_looks;     /* in a row that found it in the same poll */
+	struct sk_long_poll poll; /* that one (stall.h) */
 };
 
 /* The worker that runs on this thread, or NULL. */

@@ -424,6 +424,35 @@ T_TEST(block, one_storage_for_two)
 	T_EQ(skua_runtime_free(rt), 0);
 }
 
+/* Two of the same kind and count, one beside the other. */
+static skua_poll beside(skua_cx *cx, struct twice *self)
+{
+	skua_poll which;
+
+	SKUA_POLL_JOIN (which, cx, &self->compose, 1) {
+		SKUA_BRANCH(0, skua_poll_future(cx, &self->step.future));
+	}
+	return which;
+}
+
+static skua_poll side_by_side(skua_cx *cx, void *argument)
+{
+	struct twice *self = argument;
+
+	self->inner = beside(cx, self);
+	return within(cx, self);
+}
+
+T_TEST(block, one_storage_for_two_side_by_side)
+{
+	skua_runtime *rt = runtime_of(1);
+	struct twice state = {.step = step_of(FOREVER, 0)};
+
+	T_EQ(run(rt, side_by_side, &state), -EINVAL);
+	T_EQ(state.inner, SKUA_PENDING);
+	T_EQ(skua_runtime_free(rt), 0);
+}
+
 static skua_poll bad_order(skua_cx *cx, void *argument)
 {
 	skua_poll which;

@@ -23,6 +23,14 @@ static skua_runtime *reporting_runtime(uint32_t workers, uint32_t stall_ms, uint
 	return runtime_with(&config);
 }
 
+static uint64_t stalls_of(const skua_runtime *rt)
+{
+	skua_stats stats;
+
+	skua_runtime_stats(rt, &stats);
+	return stats.stalls;
+}
+
 /* ---- What has been written ---- */
 
 struct report {
@@ -122,6 +130,17 @@ static int names_stay(const char *text)
 	return 0;
 }
 
+/* For how many hundredths of its time the first one that is reported was on a CPU. */
+static int share_on_cpu(const char *text)
+{
+	int ms, share;
+
+	text = strstr(text, "has been running for ");
+	T_ASSERT(text != NULL);
+	T_EQ(sscanf(text, "has been running for %d ms, %d %% of that on a CPU;", &ms, &share), 2);
+	return share;
+}
+
 T_TEST(stall, is_reported_once_with_all_there_is_to_know)
 {
 	skua_runtime *rt = reporting_runtime(1, STALL_MS, SKUA_LOG_WARN);
@@ -133,14 +152,18 @@ T_TEST(stall, is_reported_once_with_all_there_is_to_know)
 	report_begin(&report);
 	state.awaits = T_TSAN ? "is stuck" : "  #";
 	T_EQ(skua_block_on(rt, &state.co), 0);
+	T_EQ(stalls_of(rt), 1);
 	T_EQ(skua_runtime_free(rt), 0);
 	text = report_end(&report);
 	T_EQ(count(text, "is stuck"), 1);
 	T_ASSERT(
 		strstr(text, "skua: warning: worker 0 is stuck: task stuck has been running for "));
-	snprintf(expected, sizeof expected, " ms; its last await was %s:%d\n", __FILE__,
+	snprintf(expected, sizeof expected, " on a CPU; its last await was %s:%d\n", __FILE__,
 		 AWAIT_LINE);
 	T_ASSERT(strstr(text, expected) != NULL);
+	/* It computes; but others do so, too. */
+	T_GE(share_on_cpu(text), 5);
+	T_LE(share_on_cpu(text), 100);
 	/* A thread that ThreadSanitizer looks after takes a signal when it likes. */
 	T_ASSERT(T_TSAN || names_stay(text));
 }
@@ -188,13 +211,15 @@ T_TEST(stall, of_a_task_that_has_not_awaited)
 	text = report_end(&report);
 	T_EQ(count(text, "is stuck"), 1);
 	T_ASSERT(strstr(text, "task call has been running for ") != NULL);
-	T_ASSERT(strstr(text, " ms; it has not awaited yet\n") != NULL);
+	T_ASSERT(strstr(text, " on a CPU; it has not awaited yet\n") != NULL);
+	/* It sleeps. */
+	T_EQ(share_on_cpu(text), 0);
 	T_EQ(count(text, "skua: info: worker 0 goes on: what it was stuck in took "), 1);
 }
 
-/* What has been written while a task sleeps for long. */
+/* What has been written while a task sleeps for long, and what has been counted. */
 static void of_a_sleep(uint32_t workers, uint32_t stall_ms, uint32_t log, operation *how,
-		       int reports)
+		       int reports, uint64_t stalls)
 {
 	skua_runtime *rt = reporting_runtime(workers, stall_ms, log);
 	struct report report;
@@ -202,16 +227,17 @@ static void of_a_sleep(uint32_t workers, uint32_t stall_ms, uint32_t log, operat
 
 	report_begin(&report);
 	T_EQ(run(rt, how, &ms), 0);
+	T_EQ(stalls_of(rt), stalls);
 	T_EQ(skua_runtime_free(rt), 0);
 	T_EQ(count(report_end(&report), "is stuck"), reports);
 }
 
 T_TEST(stall, no_report_if_none_is_wanted)
 {
-	of_a_sleep(1, 0, SKUA_LOG_INFO, sleeps, 0);
-	of_a_sleep(1, 10, SKUA_LOG_ERROR, sleeps, 0);
-	of_a_sleep(1, 100000, SKUA_LOG_INFO, sleeps, 0);
-	of_a_sleep(1, 10, SKUA_LOG_WARN, sleeps, 1);
+	of_a_sleep(1, 0, SKUA_LOG_INFO, sleeps, 0, 0);
+	of_a_sleep(1, 10, SKUA_LOG_ERROR, sleeps, 0, 1);
+	of_a_sleep(1, 100000, SKUA_LOG_INFO, sleeps, 0, 0);
+	of_a_sleep(1, 10, SKUA_LOG_WARN, sleeps, 1, 1);
 }
 
 static int64_t sleeps_in_place(void *argument)
@@ -227,7 +253,7 @@ static skua_poll says_so(skua_cx *cx, void *argument)
 
 T_TEST(stall, no_report_of_one_that_blocks_in_place)
 {
-	of_a_sleep(1, 50, SKUA_LOG_INFO, says_so, 0);
+	of_a_sleep(1, 50, SKUA_LOG_INFO, says_so, 0, 0);
 }
 
 /* A worker that is idle for long is not stuck, nor is it when it gets something to do. */
@@ -281,6 +307,7 @@ T_TEST(stall, of_one_that_is_stuck_all_the_time)
 	report_begin(&report);
 	for (int i = 0; i < SK_STALL_BURST + 3; i++)
 		T_EQ(run(rt, sleeps, &ms), 0);
+	T_EQ(stalls_of(rt), SK_STALL_BURST + 3);
 	T_EQ(skua_runtime_free(rt), 0);
 	text = report_end(&report);
 	T_EQ(count(text, "is stuck"), SK_STALL_BURST);
@@ -384,10 +411,10 @@ T_TEST(stall, with_a_handler_of_the_program)
 T_TEST(stall, leaves_the_signal_as_it_was)
 {
 	handle(SIG_DFL);
-	of_a_sleep(1, 50, SKUA_LOG_WARN, sleeps, 1);
+	of_a_sleep(1, 50, SKUA_LOG_WARN, sleeps, 1, 1);
 	is_handled_by(SIG_DFL);
 	handle(SIG_IGN);
-	of_a_sleep(1, 50, SKUA_LOG_WARN, sleeps, 1);
+	of_a_sleep(1, 50, SKUA_LOG_WARN, sleeps, 1, 1);
 	is_handled_by(SIG_IGN);
 }
 

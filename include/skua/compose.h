@@ -119,8 +119,8 @@ typedef struct skua_compose_pass {
 /*
  * What a block of branches needs while it is awaited, for up to 64 of them: a member of the struct
  * of whoever awaits. Zero it before the first use; after each await it may be used again. It is for
- * one await at a time: a second one gets -EINVAL if it is inside the first, or of another kind or
- * count; else the two get mixed up. The fields are private.
+ * one await at a time: a second one gets -EINVAL if it is inside the first, of another kind or count,
+ * or written in another line; else the two get mixed up. The fields are private.
  */
 typedef struct SKUA_MAY_ALIAS skua_compose {
 	skua_compose_pass pass;
@@ -202,9 +202,9 @@ typedef struct skua_compose_step {
 #define SKUA_COMPOSE_UNKNOWN_ (SKUA_PENDING + 1)
 
 /*
- * Begin a poll, and the await if this is the first one; take the result of a branch; end a pass whose
- * last branch is pending. All return the next branch, or -1: then `value` is what the poll gives.
- * From a poll.
+ * Begin a poll, and the await if this is the first one (the upper half of `kind` is its line); take
+ * the result of a branch; end a pass whose last branch is pending. All return the next branch, or -1:
+ * then `value` is what the poll gives. From a poll.
  */
 SKUA_API int32_t skua_compose_begin(skua_cx *cx, skua_compose *storage, uint32_t kind,
 				    uint32_t count);
@@ -222,11 +222,11 @@ static inline uint32_t skua_compose_kind_(uint32_t kind, unsigned order)
 }
 
 static inline skua_compose_step skua_compose_first_(skua_cx *cx, skua_compose *storage,
-						    uint32_t kind, uint32_t count)
+						    uint32_t kind, uint32_t count, uint32_t line)
 {
 	skua_compose_step step = {storage, SKUA_COMPOSE_UNKNOWN_, -1};
 
-	step.number = skua_compose_begin(cx, storage, kind, count);
+	step.number = skua_compose_begin(cx, storage, kind | line << 16, count);
 	return step;
 }
 
@@ -261,9 +261,9 @@ static inline void skua_compose_next_(skua_cx *cx, skua_compose_step *step, cons
 #define SKUA_COMPOSE_POLL_(to, cx, storage, kind, count)                                           \
 	SKUA_COMPOSE_LOOP_(to, cx, storage, kind, count, (void)0)
 #define SKUA_COMPOSE_LOOP_(to, cx, storage, kind, count, end)                                      \
-	for (skua_compose_step                                                                     \
-		     skua_compose_ = skua_compose_first_((cx), (storage), (kind), (count)),        \
-		     (*skua_counted_)[(count)] = NULL;                                             \
+	for (skua_compose_step skua_compose_ = skua_compose_first_((cx), (storage), (kind),        \
+								   (count), __LINE__),             \
+			       (*skua_counted_)[(count)] = NULL;                                   \
 	     ; skua_compose_next_((cx), &skua_compose_, __FILE__, __LINE__))                       \
 		if ((void)skua_counted_, skua_compose_.number < 0) {                               \
 			skua_compose_.result = skua_compose_.place->pass.value;                    \

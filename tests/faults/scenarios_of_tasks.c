@@ -594,6 +594,67 @@ static int run_scope(struct env *env)
 	return rc;
 }
 
+/* ---- Tokens ---- */
+
+/* One waits for a token, one sleeps under it, and one cancels it. */
+struct listener {
+	skua_coro co;
+	skua_token *token;
+	skua_token_waiter waiter;
+	skua_timer timer;
+	bool sleeps;
+	int64_t rc;
+};
+
+static skua_poll listener(skua_cx *cx, struct listener *self)
+{
+	SKUA_BEGIN(self);
+	if (self->sleeps)
+		SKUA_AWAIT(self->rc = skua_with_token(cx, &self->waiter, self->token,
+						      skua_sleep(cx, &self->timer, 60 * SKUA_SEC)));
+	else
+		SKUA_AWAIT(self->rc = skua_token_wait(cx, &self->waiter, self->token));
+	SKUA_END(self->rc);
+}
+SKUA_CORO(listener, struct listener);
+
+static struct listener listener_of(skua_token *token, bool sleeps)
+{
+	return (struct listener){.co = SKUA_CORO_INIT(listener), .token = token, .sleeps = sleeps};
+}
+
+static int run_tokens(struct env *env)
+{
+	enum { LISTENERS = 4 };
+	skua_task *tasks[LISTENERS] = {NULL};
+	skua_token *parent = NULL, *token = NULL;
+	int rc = skua_token_new(NULL, &parent);
+
+	if (rc == 0)
+		rc = skua_token_new(parent, &token);
+	for (int i = 0; i < LISTENERS && rc == 0; i++) {
+		struct listener listener = listener_of(token, i % 2 != 0);
+
+		rc = skua_spawn(env->rt, &listener.co, &tasks[i]);
+	}
+	if (parent != NULL)
+		skua_token_cancel(parent);
+	if (token != NULL && !skua_token_is_cancelled(token))
+		env_wrong(env, "a token is not cancelled by its parent");
+	for (int i = 0; i < LISTENERS; i++) {
+		int64_t result = tasks[i] != NULL ? env_wait(&tasks[i]) : 0;
+
+		/* A fault is what one has failed of, else. */
+		if (result < 0 && result != -EINTR && rc == 0)
+			rc = (int)result;
+		if (result > 0 || (result == -EINTR && i % 2 == 0))
+			env_wrong(env, "a wait for a token has a result of something else");
+	}
+	skua_token_release(token);
+	skua_token_release(parent);
+	return rc;
+}
+
 /* ---- The end with tasks that live ---- */
 
 static int run_live_tasks(struct env *env)
@@ -632,6 +693,7 @@ const struct scenario scenarios_of_tasks[] = {
 	{"blocking", 0, run_blocking, NULL},
 	{"blocking_many", 0, run_blocking_many, NULL},
 	{"scope", 0, run_scope, NULL},
+	{"tokens", 0, run_tokens, NULL},
 	{"live_tasks", 0, run_live_tasks, NULL},
 };
 
