@@ -157,23 +157,23 @@ static bool is_allowed(struct sk_stalls *stalls, uint64_t now)
 	return stalls->in_burst < SK_STALL_BURST;
 }
 
-/* The CPU time of a poll is counted from its second look on: most have no second one. */
-static void begin_cpu_time(struct sk_worker *worker, uint64_t now)
+/* The CPU time of a poll is counted from its second look on: most have no second one. The look itself
+ * may have begun some time ago. */
+static void begin_cpu_time(struct sk_worker *worker)
 {
 	worker->poll.cpu = sk_cpu_time(sk_load(&worker->cpu_clock, SK_RELAXED));
-	worker->poll.cpu_since = worker->poll.cpu > 0 ? now : 0;
+	worker->poll.cpu_since = worker->poll.cpu > 0 ? sk_now() : 0;
 }
 
 /* In hundredths, -1: not known. */
-static int32_t share_on_cpu(const struct sk_worker *worker, uint64_t now)
+static int32_t share_on_cpu(const struct sk_worker *worker)
 {
 	const struct sk_long_poll *poll = &worker->poll;
-	uint64_t cpu, elapsed = now - poll->cpu_since;
+	uint64_t cpu = sk_cpu_time(sk_load(&worker->cpu_clock, SK_RELAXED)) - poll->cpu;
+	uint64_t elapsed = sk_now() - poll->cpu_since;
 
-	if (poll->cpu_since == 0 || elapsed == 0)
+	if (poll->cpu_since == 0 || elapsed < MS)
 		return -1;
-	cpu = sk_cpu_time(sk_load(&worker->cpu_clock, SK_RELAXED)) - poll->cpu;
-	/* `now` was some time ago. */
 	return cpu < elapsed ? (int32_t)(cpu * 100 / elapsed) : 100;
 }
 
@@ -183,7 +183,7 @@ static void report(struct sk_stalls *stalls, struct sk_worker *worker, uint64_t 
 		.worker = worker,
 		.tick = tick,
 		.ns = now - worker->poll.since,
-		.on_cpu = share_on_cpu(worker, now),
+		.on_cpu = share_on_cpu(worker),
 		.left_out = stalls->left_out,
 	};
 
@@ -211,14 +211,28 @@ static void moved(struct sk_stalls *stalls, struct sk_worker *worker, uint64_t n
 	worker->poll = (struct sk_long_poll){.since = now};
 }
 
+/* Whether it has no task: it looks for work, or gives memory back. Where looking is forbidden, nobody knows. */
+static bool is_between_polls(const struct sk_worker *worker)
+{
+	skua_task *task = NULL;
+
+	return sk_peek(&task, &worker->running, sizeof(void *)) && task == NULL;
+}
+
 /* It has been in this poll for as long as is reported. */
 static void found(struct sk_stalls *stalls, struct sk_worker *worker, uint64_t tick, uint64_t now)
 {
 	if (!worker->poll.is_counted)
 		sk_store(&stalls->count, sk_load(&stalls->count, SK_RELAXED) + 1, SK_RELAXED);
 	worker->poll.is_counted = true;
-	if (!worker->poll.is_reported)
-		report(stalls, worker, tick, now);
+	report(stalls, worker, tick, now);
+}
+
+/* What has been so far does not count. */
+static void begin_anew(struct sk_long_poll *poll, uint64_t now)
+{
+	poll->since = now;
+	poll->cpu_since = 0;
 }
 
 void sk_stall_look(struct sk_sched *sched, struct sk_worker *worker, uint64_t tick, uint64_t now)
@@ -233,13 +247,16 @@ void sk_stall_look(struct sk_sched *sched, struct sk_worker *worker, uint64_t ti
 		return;
 	}
 	if (sk_load(&worker->blocks, SK_RELAXED) != 0) {
-		worker->poll.since = now;
-		worker->poll.cpu_since = 0;
+		begin_anew(&worker->poll, now);
 		return;
 	}
 	if (worker->poll.cpu_since == 0)
-		begin_cpu_time(worker, now);
-	if (now - worker->poll.since >= stalls->limit)
+		begin_cpu_time(worker);
+	if (now - worker->poll.since < stalls->limit || worker->poll.is_reported)
+		return;
+	if (is_between_polls(worker))
+		begin_anew(&worker->poll, now);
+	else
 		found(stalls, worker, tick, now);
 }
 
@@ -249,21 +266,15 @@ void sk_stalls_pause(struct sk_sched *sched)
 		sched->workers[i]->poll.since = 0;
 }
 
-static void put_off(struct sk_long_poll *poll, uint64_t elapsed)
-{
-	if (poll->since != 0)
-		poll->since += elapsed;
-	if (poll->cpu_since != 0)
-		poll->cpu_since += elapsed;
-}
-
 void sk_stalls_look_came(struct sk_sched *sched, uint64_t elapsed)
 {
 	if (sched->stalls.limit == 0 || elapsed < sched->stalls.limit / 2 ||
 	    elapsed <= 2 * SK_MONITOR_MS * (uint64_t)MS)
 		return;
 	for (uint32_t i = 0; i < sk_sched_width(sched); i++)
-		put_off(&sched->workers[i]->poll, elapsed);
+		if (sched->workers[i]->poll.since != 0)
+			begin_anew(&sched->workers[i]->poll,
+				   sched->workers[i]->poll.since + elapsed);
 }
 
 void sk_stalls_stop(struct sk_stalls *stalls)

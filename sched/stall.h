@@ -38,7 +38,7 @@ struct sk_stall {
 	struct sk_worker *worker;
 	uint64_t tick;  /* the poll */
 	uint64_t ns;    /* that it has taken so far */
-	int32_t on_cpu; /* for so many hundredths of that; -1: not known */
+	int32_t on_cpu; /* for so many hundredths of its last part; -1: not known */
 	uint32_t left_out;
 	bool is_last; /* for a while */
 	bool ended;   /* the poll has: nothing but that is to be told */

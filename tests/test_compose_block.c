@@ -453,6 +453,61 @@ T_TEST(block, one_storage_for_two_side_by_side)
 	T_EQ(skua_runtime_free(rt), 0);
 }
 
+/* The same in a coroutine: which is refused, and the other one goes on to its end. */
+struct siblings {
+	skua_coro co;
+	skua_compose outer, inner;
+	struct step step;
+	skua_poll which, first, second, third;
+};
+
+static skua_poll sibling(skua_cx *cx, struct siblings *self)
+{
+	skua_poll which;
+
+	SKUA_POLL_SELECT (which, cx, &self->inner, SKUA_IN_ORDER, 1) {
+		SKUA_BRANCH(0, skua_poll_future(cx, &self->step.future));
+	}
+	return which + 10;
+}
+
+static skua_poll other_sibling(skua_cx *cx, struct siblings *self)
+{
+	skua_poll which;
+
+	SKUA_POLL_SELECT (which, cx, &self->inner, SKUA_IN_ORDER, 1) {
+		SKUA_BRANCH(0, ready(0));
+	}
+	return which + 20;
+}
+
+static skua_poll siblings(skua_cx *cx, struct siblings *self)
+{
+	SKUA_BEGIN(self);
+	SKUA_JOIN (self->which, cx, &self->outer, 2) {
+		SKUA_BRANCH(0, self->first = sibling(cx, self));
+		SKUA_BRANCH(1, self->second = other_sibling(cx, self));
+	}
+	/* One after the other is fine. */
+	SKUA_SELECT (self->third, cx, &self->inner, SKUA_IN_ORDER, 1) {
+		SKUA_BRANCH(0, ready(0));
+	}
+	SKUA_END(self->which);
+}
+SKUA_CORO(siblings, struct siblings);
+
+T_TEST(block, one_storage_for_two_branches)
+{
+	skua_runtime *rt = runtime_of(1);
+	struct siblings state = {.co = SKUA_CORO_INIT(siblings), .step = step_of(3, 0)};
+
+	T_EQ(skua_block_on(rt, &state.co), 0);
+	T_EQ(state.first, 10);
+	T_EQ(state.second, 20 - EINVAL);
+	T_EQ(state.third, 0);
+	T_EQ(skua_runtime_free(rt), 0);
+}
+
 static skua_poll bad_order(skua_cx *cx, void *argument)
 {
 	skua_poll which;

@@ -212,9 +212,73 @@ T_TEST(stall, of_a_task_that_has_not_awaited)
 	T_EQ(count(text, "is stuck"), 1);
 	T_ASSERT(strstr(text, "task call has been running for ") != NULL);
 	T_ASSERT(strstr(text, " on a CPU; it has not awaited yet\n") != NULL);
-	/* It sleeps. */
-	T_EQ(share_on_cpu(text), 0);
 	T_EQ(count(text, "skua: info: worker 0 goes on: what it was stuck in took "), 1);
+}
+
+static uint64_t thread_cpu_ns(void)
+{
+	struct timespec time;
+
+	T_EQ(clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time), 0);
+	return (uint64_t)time.tv_sec * SKUA_SEC + (uint64_t)time.tv_nsec;
+}
+
+/* Computes for so many milliseconds of CPU time. */
+static skua_poll computes(skua_cx *cx, void *argument)
+{
+	uint64_t end = thread_cpu_ns() + *(uint64_t *)argument * SKUA_MSEC;
+
+	(void)cx;
+	while (thread_cpu_ns() < end)
+		;
+	return 0;
+}
+
+/* What its thread has computed before does not count. */
+T_TEST(stall, of_a_task_that_waits_in_a_system_call)
+{
+	enum { LIMIT_MS = 50, POLLS = 10 };
+	skua_runtime *rt = reporting_runtime(1, LIMIT_MS, SKUA_LOG_WARN);
+	struct report report;
+	uint64_t some_ms = 20;
+	long ms = 300;
+	const char *text, *stuck;
+
+	report_begin(&report);
+	for (int i = 0; i < POLLS; i++)
+		T_EQ(run(rt, computes, &some_ms), 0);
+	T_EQ(run(rt, sleeps, &ms), 0);
+	T_EQ(skua_runtime_free(rt), 0);
+	text = report_end(&report);
+	/* On a busy machine one of the others may have taken long, too. */
+	for (stuck = text; strstr(stuck, "has been running") != NULL; stuck++)
+		text = stuck;
+	T_LE(share_on_cpu(text), 20);
+}
+
+/* A worker that looks for work for longer than is reported is in no poll. */
+T_TEST(stall, no_report_between_two_polls)
+{
+	skua_config config;
+	skua_runtime *rt;
+	struct report report;
+	long ms = 0;
+
+	quiet_config(&config, 1, SKUA_IO_BACKEND_AUTO);
+	config.stall_ms = 4;
+	config.log = SKUA_LOG_WARN;
+	config.spin_us = 10000;
+	config.pinned |= SKUA_KNOB_SPIN_US;
+	rt = runtime_with(&config);
+	report_begin(&report);
+	for (int i = 0; i < 20; i++) {
+		T_EQ(run(rt, sleeps, &ms), 0);
+		sleep_ms(15);
+	}
+	/* Not at each turn; on a busy machine one of them may take long. */
+	T_LE(stalls_of(rt), 3);
+	T_EQ(skua_runtime_free(rt), 0);
+	T_EQ((uint64_t)count(report_end(&report), "is stuck") <= 3, 1);
 }
 
 /* What has been written while a task sleeps for long, and what has been counted. */
@@ -286,6 +350,7 @@ T_TEST(stall, of_all_workers)
 		tasks[i] = start(rt, sleeps, &ms);
 	for (int i = 0; i < WORKERS; i++)
 		T_EQ(skua_task_wait(&tasks[i]), 0);
+	T_EQ(stalls_of(rt), WORKERS);
 	T_EQ(skua_runtime_free(rt), 0);
 	text = report_end(&report);
 	T_EQ(count(text, "is stuck"), WORKERS);
@@ -307,7 +372,9 @@ T_TEST(stall, of_one_that_is_stuck_all_the_time)
 	report_begin(&report);
 	for (int i = 0; i < SK_STALL_BURST + 3; i++)
 		T_EQ(run(rt, sleeps, &ms), 0);
-	T_EQ(stalls_of(rt), SK_STALL_BURST + 3);
+	/* Those that are not told, too; but a driver that comes late may miss one. */
+	T_GE(stalls_of(rt), SK_STALL_BURST + 1);
+	T_LE(stalls_of(rt), SK_STALL_BURST + 3);
 	T_EQ(skua_runtime_free(rt), 0);
 	text = report_end(&report);
 	T_EQ(count(text, "is stuck"), SK_STALL_BURST);

@@ -119,8 +119,9 @@ typedef struct skua_compose_pass {
 /*
  * What a block of branches needs while it is awaited, for up to 64 of them: a member of the struct
  * of whoever awaits. Zero it before the first use; after each await it may be used again. It is for
- * one await at a time: a second one gets -EINVAL if it is inside the first, of another kind or count,
- * or written in another line; else the two get mixed up. The fields are private.
+ * one await, one statement, at a time: a second one gets -EINVAL if it is inside the first, of
+ * another kind or count, or in a line with another number; else (a function that is called twice
+ * with one storage) the two get mixed up. The fields are private.
  */
 typedef struct SKUA_MAY_ALIAS skua_compose {
 	skua_compose_pass pass;

@@ -159,7 +159,7 @@ typedef struct skua_stats {
 	uint64_t blocking_threads;                         /* that exist now */
 	skua_blocking_stats blocking[SKUA_BLOCKING_KINDS]; /* by kind: SKUA_BLOCKING_* */
 	uint64_t spare_workers; /* that have been started to stand in for stuck ones */
-	uint64_t stalls;        /* polls that took SKUA_STALL_MS, whether reported or left out */
+	uint64_t stalls;        /* polls that took SKUA_STALL_MS, reported or left out */
 } skua_stats;
 
 /* Takes the counters, each exact, together only roughly of one moment. Any thread; never blocks. */
